@@ -1,0 +1,3 @@
+//! Arguments, runtime, allocator, exit code; no logic.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Channels as logs, subscribers as cursors.
