@@ -1,0 +1,409 @@
+//! What lies between a cursor and the end, as bytes ready to be sent. The one act behind live delivery, catching up and
+//! resuming. Knows how frames are cut and merged, not what they say (that is [`Render`]) nor where they go.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use crate::channel::Channel;
+use crate::message::{Kind, Message};
+use crate::name::ChannelName;
+use crate::position::{Cursor, Epoch, Offset, Position};
+use crate::tail::Entry;
+
+/// How frames are delimited on the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Framing {
+    /// Each frame is one HTTP/1.1 chunk (RFC 9112 §7.1): some clients take a chunk for an event.
+    Chunked,
+    /// The bytes as they are, for HTTP/1.0 and for framings of other layers.
+    Raw,
+}
+
+impl Framing {
+    /// Appends `content` in this framing. Nothing is appended for no content: an empty chunk would end the body.
+    pub fn wrap(self, out: &mut Vec<u8>, content: &[u8]) {
+        use std::io::Write as _;
+        if content.is_empty() {
+            return;
+        }
+        match self {
+            Self::Raw => out.extend_from_slice(content),
+            Self::Chunked => {
+                // Writing to a Vec cannot fail.
+                let _ = write!(out, "{:x}\r\n", content.len());
+                out.extend_from_slice(content);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    /// What ends a body cleanly.
+    pub const fn end(self) -> &'static [u8] {
+        match self {
+            Self::Chunked => b"0\r\n\r\n",
+            Self::Raw => b"",
+        }
+    }
+}
+
+/// Some of a channel's messages are gone before a subscriber saw them.
+#[derive(Debug, Clone, Copy)]
+pub struct Gap<'a> {
+    /// Whose.
+    pub channel: &'a ChannelName,
+    /// What the subscriber asked to go on from, where it said so in words of its own.
+    pub asked: Option<&'a str>,
+    /// The last position that the subscriber had seen, where that is known.
+    pub seen: Option<Position>,
+    /// What was lost ends here; what follows is behind it.
+    pub lost_to: Position,
+    /// Whether a subscriber that has seen this gap may go on from `lost_to`: then that is the event's id.
+    pub with_id: bool,
+}
+
+/// Turns entries into the bytes of one family of clients.
+pub trait Render: Send + Sync {
+    /// Appends the frame of one message.
+    fn message(&self, out: &mut Vec<u8>, position: Position, message: &Message);
+    /// Appends the frame that tells of a gap; may append nothing.
+    fn gap(&self, out: &mut Vec<u8>, gap: &Gap<'_>);
+}
+
+/// A renderer with an identity: subscribers of one profile at one cursor get the very same bytes.
+pub struct Profile {
+    key: u64,
+    render: Box<dyn Render>,
+}
+
+impl Profile {
+    /// A profile unlike any other of this process.
+    pub fn new(render: impl Render + 'static) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { key: NEXT.fetch_add(1, Ordering::Relaxed), render: Box::new(render) }
+    }
+
+    fn shared_key(&self, framing: Framing) -> u64 {
+        self.key << 1 | u64::from(framing == Framing::Raw)
+    }
+}
+
+impl fmt::Debug for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Profile({})", self.key)
+    }
+}
+
+/// How far a subscription has come in its channels, and what it asked for until it has caught up.
+#[derive(Debug)]
+pub struct Progress {
+    cursor: Cursor,
+    start: Option<Box<Start>>,
+}
+
+/// What matters only until a subscription has caught up with the moment at which it began.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// For each channel the first offset that was asked for; empty if the cursor alone decides.
+    pub(crate) lower: Box<[u64]>,
+    /// The id that was asked for, where it is not a position.
+    pub(crate) asked: Option<Box<str>>,
+    /// That moment.
+    pub(crate) until: Offset,
+}
+
+impl Progress {
+    pub(crate) fn new(cursor: Cursor, start: Option<Box<Start>>) -> Self {
+        Self { cursor, start }
+    }
+
+    /// The first offset that is due.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Whether the cursor alone says what is due, so that subscribers at equal cursors are due the same.
+    pub fn is_plain(&self) -> bool {
+        self.start.is_none()
+    }
+
+    /// Everything below `next` has been taken.
+    pub fn advance(&mut self, next: Cursor) {
+        debug_assert!(next >= self.cursor, "a cursor cannot regress");
+        self.cursor = next;
+        if self.start.as_ref().is_some_and(|start| next > Cursor::after(start.until)) {
+            self.start = None;
+        }
+    }
+
+    /// The first offset that is due from the channel at `index` of the subscription.
+    fn next_in(&self, index: usize) -> u64 {
+        let lower = self.start.as_ref().and_then(|start| start.lower.get(index)).copied();
+        self.cursor.next().max(lower.unwrap_or(0))
+    }
+
+    fn asked(&self) -> Option<&str> {
+        self.start.as_ref()?.asked.as_deref()
+    }
+}
+
+/// Frames ready to be sent: either several small ones, at most [`Batch::MAX_BYTES`] together, or a single one of any size.
+#[derive(Debug)]
+pub struct Batch {
+    /// All frames, in their framing.
+    pub bytes: Bytes,
+    /// Where each ends, and what is due behind it.
+    pub frames: Vec<Frame>,
+    /// Messages among the frames.
+    pub messages: u32,
+    /// Gaps among the frames, told or not.
+    pub gaps: u32,
+    /// There is an end among them.
+    pub ends: bool,
+    /// More was due than fitted.
+    pub full: bool,
+    /// The lowest cursor that is due exactly this; see [`Batch::suits`].
+    lowest: Cursor,
+    /// The highest.
+    highest: Cursor,
+}
+
+/// One frame of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// The offset behind it in [`Batch::bytes`].
+    pub end: usize,
+    /// The subscriber's cursor once the frame is on its way.
+    pub next: Cursor,
+}
+
+impl Batch {
+    /// The most that is gathered for one write, unless a single frame is larger.
+    pub const MAX_BYTES: usize = 64 << 10;
+
+    /// The cursor behind the whole batch.
+    pub fn next(&self) -> Cursor {
+        self.frames.last().map_or(self.highest, |frame| frame.next)
+    }
+
+    /// Whether a plain subscriber of the same channel at `cursor` is due the same bytes.
+    pub fn suits(&self, cursor: Cursor) -> bool {
+        (self.lowest..=self.highest).contains(&cursor)
+    }
+
+    /// What is left to send of the frame in which the first `sent` bytes end, and the cursor behind that frame. The rest of
+    /// the batch is gathered again later. `None` where the cut falls between two frames: then only the cursor counts.
+    /// `sent` is at least one: of a batch that was not touched nothing has to be remembered.
+    pub fn cut(&self, sent: usize) -> (Cursor, Option<Bytes>) {
+        debug_assert!(sent > 0, "a cut needs something on its near side");
+        let whole = self.frames.partition_point(|frame| frame.end <= sent);
+        let begin = whole.checked_sub(1).map_or(0, |at| self.frames[at].end);
+        let Some(frame) = self.frames.get(whole).filter(|_| sent > begin) else {
+            let next = whole.checked_sub(1).map_or(self.lowest, |at| self.frames[at].next);
+            return (next, None);
+        };
+        let rest = if self.frames.len() == 1 {
+            self.bytes.slice(sent..frame.end)
+        } else {
+            // A copy of one small frame, so that a stalled reader does not keep the whole batch.
+            Bytes::copy_from_slice(&self.bytes[sent..frame.end])
+        };
+        (frame.next, Some(rest))
+    }
+}
+
+/// What a gathering looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// The journal's epoch.
+    pub epoch: Epoch,
+    /// Nothing above this is gathered. For several channels it must be the journal's counter, loaded before.
+    pub until: Offset,
+}
+
+enum What {
+    Lost,
+    Is(Arc<Message>),
+}
+
+struct Item {
+    at: Offset,
+    channel: usize,
+    what: What,
+}
+
+/// Reusable room for gathering.
+#[derive(Default)]
+pub struct Gatherer {
+    items: Vec<Item>,
+    content: Vec<u8>,
+}
+
+impl Gatherer {
+    /// Entries looked at in one gathering and channel; a bound on the room, not on the bytes.
+    const MAX_ITEMS: usize = 1024;
+
+    /// What a subscription to `channels` (each with its index in the subscription) at `progress` is due; `None` if nothing.
+    ///
+    /// Entries of several channels are merged by offset. A gap stands at its channel's floor in that order, so that the id
+    /// it carries neither repeats nor skips what other channels hold.
+    pub fn gather<'c>(
+        &mut self,
+        view: View,
+        channels: impl Iterator<Item = (usize, &'c Channel)> + Clone,
+        progress: &Progress,
+        profile: &Profile,
+        framing: Framing,
+    ) -> Option<Batch> {
+        self.items.clear();
+        // Beyond this offset some channel's entries were left out.
+        let mut complete_to = view.until;
+        let mut lowest = 0;
+        let mut sources = 0;
+        for (index, channel) in channels.clone() {
+            let next = progress.next_in(index);
+            if next > 0 && !channel.reaches(next) {
+                continue;
+            }
+            let before = self.items.len();
+            let alike = channel.read(|tail| {
+                let floor = tail.floor();
+                let lost = next <= floor.0;
+                if lost {
+                    if floor > view.until {
+                        return next;
+                    }
+                    self.items.push(Item { at: floor, channel: index, what: What::Lost });
+                }
+                let next = next.max(floor.0 + 1);
+                let mut room = Batch::MAX_BYTES;
+                for (n, Entry { offset, message }) in tail.from(next).enumerate() {
+                    if *offset > view.until {
+                        break;
+                    }
+                    if room == 0 || n == Self::MAX_ITEMS {
+                        complete_to = complete_to.min(Offset(offset.0 - 1));
+                        break;
+                    }
+                    room = room.saturating_sub(message.cost());
+                    let what = What::Is(Arc::clone(message));
+                    self.items.push(Item { at: *offset, channel: index, what });
+                }
+                if lost { progress.cursor.next() } else { tail.earliest_alike(next) }
+            });
+            if self.items.len() > before {
+                sources += 1;
+                lowest = alike;
+            }
+        }
+        if sources > 1 {
+            self.items.sort_by_key(|item| item.at);
+        }
+        let first = self.items.first().filter(|item| item.at <= complete_to)?;
+        let highest = match first.what {
+            What::Lost => progress.cursor,
+            What::Is(_) => Cursor::at(first.at.0),
+        };
+        let lowest = if sources > 1 { progress.cursor } else { Cursor::at(lowest).min(highest) };
+        let mut batch = self.render(view.epoch, &channels, progress, profile, framing, complete_to);
+        (batch.lowest, batch.highest) = (lowest, highest);
+        Some(batch)
+    }
+
+    fn render<'c>(
+        &mut self,
+        epoch: Epoch,
+        channels: &(impl Iterator<Item = (usize, &'c Channel)> + Clone),
+        progress: &Progress,
+        profile: &Profile,
+        framing: Framing,
+        complete_to: Offset,
+    ) -> Batch {
+        let mut out = Vec::new();
+        let mut batch = Batch {
+            bytes: Bytes::new(),
+            frames: Vec::with_capacity(self.items.len()),
+            messages: 0,
+            gaps: 0,
+            ends: false,
+            full: false,
+            lowest: Cursor::BEGIN,
+            highest: Cursor::BEGIN,
+        };
+        self.content.clear();
+        let mut items = self.items.iter().peekable();
+        let mut gaps = 0;
+        while let Some(item) = items.next() {
+            if item.at > complete_to {
+                batch.full = true;
+                break;
+            }
+            let position = Position { epoch, offset: item.at };
+            let next = Cursor::after(item.at);
+            match &item.what {
+                What::Lost => {
+                    // Gaps at one floor are one frame, and only the last of them has the id.
+                    let with_id = items.peek().is_none_or(|other| other.at != item.at);
+                    let seen = progress.cursor.seen().map(|offset| Position { epoch, offset });
+                    let channel = channels.clone().find(|(index, _)| *index == item.channel);
+                    let channel = channel.expect("an item's channel is one of those given").1.name();
+                    let gap = Gap { channel, asked: progress.asked(), seen, lost_to: position, with_id };
+                    profile.render.gap(&mut self.content, &gap);
+                    gaps += 1;
+                    if !with_id {
+                        continue;
+                    }
+                }
+                What::Is(message) if message.is_large() => {
+                    if !batch.frames.is_empty() {
+                        batch.full = true;
+                        break;
+                    }
+                    let large = message.rendering(profile.shared_key(framing), || {
+                        profile.render.message(&mut self.content, position, message);
+                        let mut framed = Vec::with_capacity(self.content.len() + 16);
+                        framing.wrap(&mut framed, &self.content);
+                        framed
+                    });
+                    batch.bytes = Bytes::from_owner(Shared(large));
+                    batch.frames.push(Frame { end: batch.bytes.len(), next });
+                    batch.messages = 1;
+                    batch.ends = message.kind() == Kind::End;
+                    batch.full = items.peek().is_some();
+                    self.content = Vec::new();
+                    self.items.clear();
+                    return batch;
+                }
+                What::Is(message) => profile.render.message(&mut self.content, position, message),
+            }
+            let before = out.len();
+            framing.wrap(&mut out, &self.content);
+            self.content.clear();
+            if out.len() > Batch::MAX_BYTES && before > 0 {
+                out.truncate(before);
+                batch.full = true;
+                break;
+            }
+            batch.gaps += std::mem::take(&mut gaps);
+            if let What::Is(message) = &item.what {
+                batch.messages += 1;
+                batch.ends |= message.kind() == Kind::End;
+            }
+            batch.frames.push(Frame { end: out.len(), next });
+        }
+        // The messages are not kept alive by the room.
+        self.items.clear();
+        batch.bytes = out.into();
+        batch
+    }
+}
+
+struct Shared(Arc<crate::message::Rendering>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}

@@ -1,0 +1,522 @@
+//! The engine as a whole: publish, subscribe, keep in bounds. The only place that ties channels, journal and time together.
+
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::channel::{Addition, Channel, Info, Tended, Watcher};
+use crate::clock::{Clock, Millis};
+use crate::floors::Floors;
+use crate::gather::{Progress, Start, View};
+use crate::idempotency::IdempotencyKey;
+use crate::journal::{Append, AppendError, Journal, Receipt, Seek};
+use crate::message::{Kind, NewMessage};
+use crate::name::ChannelName;
+use crate::position::{Cursor, Offset, Position};
+use crate::registry::Registry;
+use crate::retention::{Limits, Retention};
+use crate::schedule::Schedule;
+use crate::subscription::{Plan, StartAt, has_ended};
+
+/// Bounds of the whole hub.
+#[derive(Debug, Clone, Copy)]
+pub struct HubLimits {
+    /// What all tails may hold together, in bytes.
+    pub memory: usize,
+    /// The largest message, in bytes of data.
+    pub message: usize,
+    /// Channels at once.
+    pub channels: usize,
+    /// How long an empty channel without subscribers stays.
+    pub channel_idle: Duration,
+    /// Collected channels whose floor is remembered one by one.
+    pub floors: usize,
+}
+
+impl Default for HubLimits {
+    fn default() -> Self {
+        Self {
+            memory: 1 << 30,
+            message: 1 << 20,
+            channels: 2_000_000,
+            channel_idle: Duration::from_secs(30),
+            floors: 1_000_000,
+        }
+    }
+}
+
+/// What a publisher wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Publish<'a> {
+    /// Where to.
+    pub channel: &'a ChannelName,
+    /// What.
+    pub said: NewMessage<'a>,
+    /// The publisher's name for this publish.
+    pub key: Option<&'a IdempotencyKey>,
+    /// The channel ends with it.
+    pub ends: bool,
+}
+
+/// What a publisher is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Where the message stands.
+    pub position: Position,
+    /// Subscriptions of this node in the channel at that moment.
+    pub subscribers: u32,
+    /// It had been published before, under the same key.
+    pub duplicate: bool,
+}
+
+/// Why a message was not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PublishError {
+    /// The data is larger than a message may be.
+    #[error("message has {size} bytes, at most {limit} are allowed (hub.message)")]
+    TooLarge {
+        /// What was sent.
+        size: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// The id could be taken for one of ours.
+    #[error("event id begins with '~', which marks the ids that the server makes")]
+    ReservedId,
+    /// See [`AppendError::KeyReused`].
+    #[error("the idempotency key was used for other content in this channel")]
+    KeyReused,
+    /// As many channels as there may be.
+    #[error("there are {0} channels, no more are allowed (hub.channels)")]
+    Channels(usize),
+}
+
+/// Why a subscription was not granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SubscribeError {
+    /// As many channels as there may be.
+    #[error("there are {0} channels, no more are allowed (hub.channels)")]
+    Channels(usize),
+    /// All its channels have ended and it has seen everything.
+    #[error("all channels have ended")]
+    Ended,
+}
+
+/// Figures that only grow, and a few that do not.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Messages accepted, duplicates not counted.
+    pub published: AtomicU64,
+    /// Publishes answered from an idempotency key.
+    pub duplicates: AtomicU64,
+    /// Messages dropped for want of memory before their time.
+    pub evicted: AtomicU64,
+    /// Channels collected.
+    pub collected: AtomicU64,
+    /// What all tails hold at present, in bytes.
+    pub bytes: AtomicUsize,
+}
+
+/// Channels, their journal, and what keeps them in bounds.
+pub struct Hub {
+    registry: Registry,
+    journal: Arc<dyn Journal>,
+    retention: Retention,
+    limits: HubLimits,
+    clock: Clock,
+    floors: Mutex<Floors>,
+    schedule: Mutex<Schedule>,
+    /// Held by whoever makes room.
+    relief: Mutex<()>,
+    counters: Counters,
+}
+
+impl Hub {
+    /// An empty hub over `journal`.
+    pub fn new(journal: Arc<dyn Journal>, retention: Retention, limits: HubLimits, clock: Clock) -> Self {
+        Self {
+            registry: Registry::new(limits.channels),
+            journal,
+            retention,
+            limits,
+            clock,
+            floors: Mutex::new(Floors::new(limits.floors)),
+            schedule: Mutex::default(),
+            relief: Mutex::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Publishes one message.
+    ///
+    /// # Errors
+    /// [`PublishError`]; then nothing was published.
+    pub async fn publish(&self, one: Publish<'_>) -> Result<Published, PublishError> {
+        self.publish_all(&[one]).await.pop().expect("one answer for one request")
+    }
+
+    /// Publishes messages in order, each for itself.
+    pub async fn publish_all(&self, batch: &[Publish<'_>]) -> Vec<Result<Published, PublishError>> {
+        let now = self.clock.now();
+        let mut answers: Vec<_> = batch.iter().map(|one| self.check(one)).collect();
+        // Nearly always one round: a channel can be collected between its look-up and the append.
+        loop {
+            let waiting: Vec<_> = (0..batch.len()).filter(|&at| matches!(answers[at], Ok(None))).collect();
+            if waiting.is_empty() {
+                return answers.into_iter().map(|answer| answer.map(|done| done.expect("none waits"))).collect();
+            }
+            let mut channels: Vec<Arc<Channel>> = Vec::with_capacity(waiting.len());
+            let mut requested = Vec::with_capacity(waiting.len());
+            for at in waiting {
+                match self.channel(batch[at].channel) {
+                    Ok(channel) => {
+                        channels.push(channel);
+                        requested.push(at);
+                    }
+                    Err(error) => answers[at] = Err(error),
+                }
+            }
+            let appends: Vec<_> = channels
+                .iter()
+                .zip(&requested)
+                .map(|(channel, &at)| Append {
+                    channel,
+                    addition: Addition {
+                        said: batch[at].said,
+                        kind: Kind::Data,
+                        then_end: batch[at].ends,
+                        clears: false,
+                    },
+                    limits: self.retention.limits(channel.rule()),
+                    key: batch[at].key,
+                    now,
+                })
+                .collect();
+            let receipts = self.journal.append(&appends).await;
+            for ((at, channel), receipt) in requested.into_iter().zip(&channels).zip(receipts) {
+                answers[at] = match receipt {
+                    Ok(receipt) => Ok(Some(self.account(channel, receipt, now))),
+                    Err(AppendError::Collected) => Ok(None),
+                    Err(AppendError::KeyReused) => Err(PublishError::KeyReused),
+                };
+            }
+        }
+    }
+
+    /// Drops what a channel holds and ends it, with a last word.
+    ///
+    /// # Errors
+    /// [`PublishError`]; then nothing happened.
+    pub async fn end(&self, channel: &ChannelName, last_word: &str) -> Result<Published, PublishError> {
+        let said = NewMessage { data: last_word, event: None, id: None };
+        self.check(&Publish { channel, said, key: None, ends: false })?;
+        let now = self.clock.now();
+        loop {
+            let channel = self.channel(channel)?;
+            let addition = Addition { said, kind: Kind::End, then_end: false, clears: true };
+            let limits = self.retention.limits(channel.rule());
+            let append = [Append { channel: &channel, addition, limits, key: None, now }];
+            match self.journal.append(&append).await[0] {
+                Ok(receipt) => return Ok(self.account(&channel, receipt, now)),
+                Err(AppendError::Collected) => {}
+                Err(AppendError::KeyReused) => unreachable!("no key was given"),
+            }
+        }
+    }
+
+    /// Decides where a subscription to `names` (each once) begins.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub async fn plan(&self, names: &[ChannelName], start: StartAt) -> Result<Plan, SubscribeError> {
+        let full = |_| SubscribeError::Channels(self.limits.channels);
+        let channels = names.iter().map(|name| self.channel(name)).collect::<Result<Vec<_>, _>>().map_err(full)?;
+        let epoch = self.journal.epoch();
+        let until = self.journal.counter();
+        let (progress, announce) = match start {
+            StartAt::Live => (Progress::new(Cursor::after(until), None), true),
+            StartAt::Last(n) => self.begin(&channels, Seek::Last(n), until).await,
+            StartAt::Since(time) => self.begin(&channels, Seek::Time(time), until).await,
+            StartAt::Oldest => self.begin(&channels, Seek::Oldest, until).await,
+            StartAt::After(id) => self.resume(&channels, &id, until).await,
+        };
+        if has_ended(channels.iter().map(|channel| &**channel), &progress) {
+            return Err(SubscribeError::Ended);
+        }
+        let announce = progress.cursor().seen().filter(|_| announce).map(|offset| Position { epoch, offset });
+        Ok(Plan { channels, progress, announce })
+    }
+
+    async fn begin(&self, channels: &[Arc<Channel>], seek: Seek<'_>, until: Offset) -> (Progress, bool) {
+        let mut lower = Vec::with_capacity(channels.len());
+        for channel in channels {
+            lower.push(self.journal.find(channel, seek).await.unwrap_or(until.0 + 1));
+        }
+        let first = lower.iter().copied().min().unwrap_or(until.0 + 1);
+        let start = Start { lower: lower.into(), asked: None, until };
+        (Progress::new(Cursor::at(first), Some(Box::new(start))), true)
+    }
+
+    async fn resume(&self, channels: &[Arc<Channel>], id: &[u8], until: Offset) -> (Progress, bool) {
+        let position = Position::parse(id);
+        let cursor = match position {
+            Some(position) if position.epoch == self.journal.epoch() && position.offset <= until => {
+                Some(Cursor::after(position.offset))
+            }
+            Some(_) => None,
+            None => self.find_own(channels, id).await,
+        };
+        if let Some(cursor) = cursor {
+            // The publisher's id is the better one to keep: it survives the epoch.
+            return (Progress::new(cursor, None), position.is_some());
+        }
+        let asked = String::from_utf8_lossy(id).into();
+        let start = Start { lower: Box::default(), asked: Some(asked), until };
+        (Progress::new(Cursor::BEGIN, Some(Box::new(start))), false)
+    }
+
+    /// Where a publisher's id stands. Of several channels that know it the earliest place counts: the subscriber saw one of
+    /// them, and a repeated message is better than a lost one.
+    async fn find_own(&self, channels: &[Arc<Channel>], id: &[u8]) -> Option<Cursor> {
+        let id = std::str::from_utf8(id).ok()?;
+        let mut found: Option<u64> = None;
+        for channel in channels {
+            let next = self.journal.find(channel, Seek::Id(id)).await;
+            found = found.into_iter().chain(next).min();
+        }
+        found.map(Cursor::at)
+    }
+
+    /// The channel of this name, made if there is none.
+    fn channel(&self, name: &ChannelName) -> Result<Arc<Channel>, PublishError> {
+        let now = self.clock.now();
+        let mut made = false;
+        let channel = self.registry.get_or_make(name, |hash| {
+            made = true;
+            let floor = self.floors.lock().take(hash);
+            Channel::new(name.clone(), self.retention.rule(name.as_str()), floor, now)
+        });
+        let channel = channel.map_err(|_| PublishError::Channels(self.limits.channels))?;
+        if made && channel.schedule() {
+            self.schedule.lock().add(Arc::clone(&channel), now.plus(self.limits.channel_idle));
+        }
+        Ok(channel)
+    }
+
+    /// The channel of this name, if there is one.
+    pub fn find(&self, name: &ChannelName) -> Option<Arc<Channel>> {
+        self.registry.get(name.as_str())
+    }
+
+    /// Adds a subscription to a channel, or to its successor if it was collected, and returns which.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Channels`].
+    pub fn watch(
+        &self,
+        mut channel: Arc<Channel>,
+        watcher: &Arc<dyn Watcher>,
+        token: usize,
+    ) -> Result<Arc<Channel>, SubscribeError> {
+        while channel.watch(watcher, token).is_err() {
+            let name = channel.name().clone();
+            channel = self.channel(&name).map_err(|_| SubscribeError::Channels(self.limits.channels))?;
+        }
+        Ok(channel)
+    }
+
+    /// Takes a subscription away.
+    pub fn unwatch(&self, channel: &Arc<Channel>, watcher: &Arc<dyn Watcher>, token: usize) {
+        let now = self.clock.now();
+        if channel.unwatch(watcher, token, now) {
+            self.schedule.lock().add(Arc::clone(channel), now.plus(self.limits.channel_idle));
+        }
+    }
+
+    /// What may be gathered for a subscription of any channels: all that the journal has counted so far.
+    pub fn view(&self) -> View {
+        View { epoch: self.journal.epoch(), until: self.journal.counter() }
+    }
+
+    /// Does what has become due: drops messages by age, collects idle channels. To be called about once a second.
+    pub fn maintain(&self) {
+        let now = self.clock.now();
+        loop {
+            let Some(channels) = self.schedule.lock().due(now) else { break };
+            for channel in channels {
+                if let Some(due) = self.tend(&channel, now) {
+                    self.schedule.lock().add(channel, due);
+                }
+            }
+        }
+        self.relieve();
+    }
+
+    fn tend(&self, channel: &Arc<Channel>, now: Millis) -> Option<Millis> {
+        let limits = self.retention.limits(channel.rule());
+        self.registry.remove_if(channel, |hash| {
+            let freed = |bytes| {
+                self.counters.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            };
+            match channel.tend(now, limits, self.limits.channel_idle, freed) {
+                Tended::Due(due) => (false, Some(due)),
+                Tended::Quiet => (false, None),
+                Tended::Collected(floor) => {
+                    self.floors.lock().leave(hash, floor);
+                    self.counters.collected.fetch_add(1, Ordering::Relaxed);
+                    (true, None)
+                }
+            }
+        })
+    }
+
+    /// Where the hub reads the time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The journal under it.
+    pub fn journal(&self) -> &dyn Journal {
+        &*self.journal
+    }
+
+    /// Its figures.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Its bounds.
+    pub fn limits(&self) -> &HubLimits {
+        &self.limits
+    }
+
+    /// What the channel of this name may keep.
+    pub fn limits_of(&self, channel: &Channel) -> Limits {
+        self.retention.limits(channel.rule())
+    }
+
+    /// How many channels there are.
+    pub fn channels(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// The channels whose names begin with `prefix`, those with most subscribers first, at most `limit`.
+    pub fn list(&self, prefix: &str, limit: usize) -> Vec<(ChannelName, Info)> {
+        // Ordered by name within equal figures, so that a page does not dance.
+        let mut best = BinaryHeap::new();
+        self.registry.each(|channel| {
+            if channel.name().as_str().starts_with(prefix) {
+                let info = channel.info();
+                let rank = (std::cmp::Reverse((info.subscribers, info.appended)), channel.name().clone());
+                best.push(Ranked { rank, info });
+                if best.len() > limit {
+                    best.pop();
+                }
+            }
+        });
+        best.into_sorted_vec().into_iter().map(|ranked| (ranked.rank.1, ranked.info)).collect()
+    }
+
+    fn check(&self, one: &Publish<'_>) -> Result<Option<Published>, PublishError> {
+        if one.said.data.len() > self.limits.message {
+            return Err(PublishError::TooLarge { size: one.said.data.len(), limit: self.limits.message });
+        }
+        match one.said.id {
+            Some(id) if id.as_str().starts_with(Position::MARK) => Err(PublishError::ReservedId),
+            _ => Ok(None),
+        }
+    }
+
+    fn account(&self, channel: &Arc<Channel>, receipt: Receipt, now: Millis) -> Published {
+        if receipt.duplicate {
+            self.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.counters.published.fetch_add(1, Ordering::Relaxed);
+        }
+        // Two's complement: adding a negative growth as usize subtracts.
+        let bytes = self.counters.bytes.fetch_add(receipt.growth.cast_unsigned(), Ordering::Relaxed);
+        if receipt.unscheduled {
+            let due = now.plus(self.retention.limits(channel.rule()).age);
+            self.schedule.lock().add(Arc::clone(channel), due);
+        }
+        if bytes.wrapping_add_signed(receipt.growth) > self.limits.memory {
+            self.relieve();
+        }
+        Published { position: receipt.position, subscribers: receipt.subscribers, duplicate: receipt.duplicate }
+    }
+
+    /// Makes room when the tails hold more than they may: the oldest message of the channel with the most bytes goes, and
+    /// again, until a sixteenth is free (so that the search through all channels is rare).
+    fn relieve(&self) {
+        let held = || self.counters.bytes.load(Ordering::Relaxed);
+        let Some(_only) = self.relief.try_lock() else { return };
+        if held() <= self.limits.memory {
+            return;
+        }
+        let target = self.limits.memory - self.limits.memory / 16;
+        let mut by_bytes = Vec::with_capacity(self.registry.len());
+        self.registry.each(|channel| by_bytes.push(Heaviest(channel.info().bytes, Arc::clone(channel))));
+        let mut by_bytes = BinaryHeap::from(by_bytes);
+        while held() > target {
+            let Some(mut heaviest) = by_bytes.peek_mut() else { break };
+            if let Some(cost) = heaviest.1.evict() {
+                self.counters.bytes.fetch_sub(cost, Ordering::Relaxed);
+                self.counters.evicted.fetch_add(1, Ordering::Relaxed);
+                heaviest.0 = heaviest.0.saturating_sub(cost);
+            } else {
+                std::collections::binary_heap::PeekMut::pop(heaviest);
+            }
+        }
+    }
+}
+
+struct Heaviest(usize, Arc<Channel>);
+
+impl Ord for Heaviest {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Heaviest {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Heaviest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Heaviest {}
+
+struct Ranked {
+    rank: (std::cmp::Reverse<(u32, u64)>, ChannelName),
+    info: Info,
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.rank.cmp(&other.rank)
+    }
+}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank == other.rank
+    }
+}
+
+impl Eq for Ranked {}

@@ -1,0 +1,118 @@
+//! Where messages get their order and are kept: the only source of order. Knows channels; knows neither subscribers nor
+//! what a message means.
+//!
+//! A journal is handed the [`Channel`] that an entry is for, gives the entry its offset, keeps it as durably as it
+//! promises, and then puts it into that channel, which wakes whoever listens. Its offsets come from one counter, so
+//! that an id is one (epoch, offset) for any set of channels.
+
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+mod memory;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+pub use memory::MemoryJournal;
+
+use crate::channel::{Addition, Channel};
+use crate::clock::Millis;
+use crate::idempotency::IdempotencyKey;
+use crate::position::{Epoch, Offset, Position};
+use crate::retention::Limits;
+use crate::tail::Entry;
+
+/// A future of a journal. Boxed once per call, not per message or delivery.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One message on its way into a journal.
+#[derive(Debug, Clone, Copy)]
+pub struct Append<'a> {
+    /// Where to.
+    pub channel: &'a Arc<Channel>,
+    /// What.
+    pub addition: Addition<'a>,
+    /// What the channel may keep.
+    pub limits: Limits,
+    /// The publisher's name for this publish.
+    pub key: Option<&'a IdempotencyKey>,
+    /// The time it gets.
+    pub now: Millis,
+}
+
+/// What a journal answers to an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Where the message stands.
+    pub position: Position,
+    /// Subscriptions of this node at that moment.
+    pub subscribers: u32,
+    /// It had been accepted before, under the same key; nothing was added.
+    pub duplicate: bool,
+    /// By how much the channel's bytes in memory grew, or shrank.
+    pub growth: isize,
+    /// Nobody looks after the channel's age yet.
+    pub unscheduled: bool,
+}
+
+/// Why a journal did not accept a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum AppendError {
+    /// The channel object is dead; look it up again.
+    #[error("the channel was collected")]
+    Collected,
+    /// The key stands for another message.
+    #[error("the idempotency key was used for other content in this channel")]
+    KeyReused,
+}
+
+/// Where in a channel a subscription wants to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seek<'a> {
+    /// Behind the newest message with this publisher's id.
+    Id(&'a str),
+    /// At the last so many messages.
+    Last(usize),
+    /// At the first message that is not older.
+    Time(Millis),
+    /// At the oldest that is kept.
+    Oldest,
+}
+
+/// What a journal knows of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The newest offset.
+    pub last: Offset,
+    /// The highest offset that is no longer kept.
+    pub floor: Offset,
+    /// The newest entry is an end.
+    pub ended: bool,
+}
+
+/// Order and keeping.
+pub trait Journal: Send + Sync + 'static {
+    /// For people: what kind it is and what it promises.
+    fn describe(&self) -> String;
+
+    /// The incarnation of its sequence.
+    fn epoch(&self) -> Epoch;
+
+    /// The counter: every entry up to here is in its channel, or under way there (see [`Channel::reaches`]).
+    fn counter(&self) -> Offset;
+
+    /// Accepts messages in order, each for itself, and puts those it accepts into their channels.
+    ///
+    /// CANCEL SAFETY: dropping the future leaves open which of the messages were accepted, but none is accepted in part.
+    fn append<'a>(&'a self, batch: &'a [Append<'a>]) -> Pending<'a, Vec<Result<Receipt, AppendError>>>;
+
+    /// At most `limit` entries of a channel from offset `next` on, oldest first.
+    fn read<'a>(&'a self, channel: &'a Channel, next: u64, limit: usize) -> Pending<'a, Vec<Entry>>;
+
+    /// The first offset that is wanted; `None` if an id is not known (any more).
+    fn find<'a>(&'a self, channel: &'a Channel, what: Seek<'a>) -> Pending<'a, Option<u64>>;
+
+    /// What is known of a channel.
+    fn head<'a>(&'a self, channel: &'a Channel) -> Pending<'a, Head>;
+}

@@ -1,0 +1,170 @@
+//! What a publisher sent, immutable and shared by everything that still needs it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Weak};
+
+use fantail_sse::{EventId, EventName};
+use parking_lot::Mutex;
+
+use crate::clock::Millis;
+
+/// What kind of entry a message is in its channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// What a publisher said.
+    Data,
+    /// The channel's last entry, until somebody publishes again.
+    End,
+}
+
+/// A message as it is handed in, not yet in any channel.
+#[derive(Debug, Clone, Copy)]
+pub struct NewMessage<'a> {
+    /// The payload: valid UTF-8, any line breaks.
+    pub data: &'a str,
+    /// The event name that browsers dispatch by; `message` when absent.
+    pub event: Option<&'a EventName>,
+    /// The publisher's own id, which takes the place of the generated one on the wire.
+    pub id: Option<&'a EventId>,
+}
+
+impl NewMessage<'_> {
+    /// A digest of all that a publisher said, to tell a repeated request from a different one with the same key.
+    pub(crate) fn digest(&self, ends: bool) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.data, self.event.map(EventName::as_str), self.id.map(EventId::as_str), ends).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// One entry's content. A single allocation beside the counters: a channel of one small message must stay small.
+#[derive(Debug)]
+pub struct Message {
+    time: Millis,
+    kind: Kind,
+    event_bytes: u8,
+    id_bytes: u8,
+    /// Data, event name and id, one after the other.
+    text: Box<str>,
+    /// Renderings of a large message, shared by all that are in the middle of sending it; see [`Message::rendering`].
+    renderings: Option<Box<Renderings>>,
+}
+
+/// By key; entries whose frame nobody holds any more are swept at the next insertion.
+type Renderings = Mutex<Vec<(u64, Weak<Rendering>)>>;
+
+/// The bytes of one large frame.
+#[derive(Debug)]
+pub struct Rendering(Box<[u8]>);
+
+impl AsRef<[u8]> for Rendering {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Message {
+    /// What a message costs beside its text, in bytes: counters, pointers, the allocator's rounding.
+    pub const OVERHEAD: usize = 128;
+
+    /// Messages with more text than this share one rendering among all that send it; smaller ones are cheaper to render
+    /// again than to look up. Also the most that a blocked subscriber of small messages holds for itself.
+    pub const LARGE: usize = 4096;
+
+    /// Copies what was said.
+    pub fn new(time: Millis, kind: Kind, said: NewMessage<'_>) -> Self {
+        let event = said.event.map_or("", EventName::as_str);
+        let id = said.id.map_or("", EventId::as_str);
+        let mut text = String::with_capacity(said.data.len() + event.len() + id.len());
+        text.push_str(said.data);
+        text.push_str(event);
+        text.push_str(id);
+        Self {
+            time,
+            kind,
+            event_bytes: u8::try_from(event.len()).expect("an event name has at most 255 bytes"),
+            id_bytes: u8::try_from(id.len()).expect("an event id has at most 255 bytes"),
+            renderings: (text.len() > Self::LARGE).then(Box::default),
+            text: text.into_boxed_str(),
+        }
+    }
+
+    /// When it was accepted.
+    pub fn time(&self) -> Millis {
+        self.time
+    }
+
+    /// Whether this is data or the channel's end.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The payload.
+    pub fn data(&self) -> &str {
+        &self.text[..self.text.len() - usize::from(self.event_bytes) - usize::from(self.id_bytes)]
+    }
+
+    /// The event name, if one was given.
+    pub fn event(&self) -> Option<&str> {
+        let end = self.text.len() - usize::from(self.id_bytes);
+        (self.event_bytes > 0).then(|| &self.text[end - usize::from(self.event_bytes)..end])
+    }
+
+    /// The publisher's own id, if one was given.
+    pub fn id(&self) -> Option<&str> {
+        (self.id_bytes > 0).then(|| &self.text[self.text.len() - usize::from(self.id_bytes)..])
+    }
+
+    /// What it counts against retention and the memory cap, in bytes.
+    pub fn cost(&self) -> usize {
+        self.text.len() + Self::OVERHEAD
+    }
+
+    /// Whether renderings of it are shared.
+    pub fn is_large(&self) -> bool {
+        self.renderings.is_some()
+    }
+
+    /// The rendering under `key`, made by `render` unless somebody still holds it (which is remembered of large messages
+    /// only). It lives as long as a sender needs it.
+    pub fn rendering(&self, key: u64, render: impl FnOnce() -> Vec<u8>) -> Arc<Rendering> {
+        let Some(renderings) = &self.renderings else {
+            return Arc::new(Rendering(render().into_boxed_slice()));
+        };
+        let mut renderings = renderings.lock();
+        if let Some(shared) = renderings.iter().find(|(k, _)| *k == key).and_then(|(_, weak)| weak.upgrade()) {
+            return shared;
+        }
+        let made = Arc::new(Rendering(render().into_boxed_slice()));
+        renderings.retain(|(_, weak)| weak.strong_count() > 0);
+        renderings.push((key, Arc::downgrade(&made)));
+        made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_with_all_parts_gives_them_back() {
+        let (event, id) = (EventName::parse("tick").unwrap(), EventId::parse("ü7").unwrap());
+        let message =
+            Message::new(Millis(5), Kind::Data, NewMessage { data: "a\nb", event: Some(&event), id: Some(&id) });
+        assert_eq!((message.data(), message.event(), message.id()), ("a\nb", Some("tick"), Some("ü7")));
+        let bare = Message::new(Millis(5), Kind::End, NewMessage { data: "", event: None, id: None });
+        assert_eq!((bare.data(), bare.event(), bare.id()), ("", None, None));
+    }
+
+    #[test]
+    fn rendering_is_shared_while_held_and_freed_after() {
+        let data = "x".repeat(Message::LARGE + 1);
+        let message = Message::new(Millis(5), Kind::Data, NewMessage { data: &data, event: None, id: None });
+        let first = message.rendering(1, || vec![1]);
+        let again = message.rendering(1, || unreachable!("it is still held"));
+        assert!(Arc::ptr_eq(&first, &again));
+        drop((first, again));
+        assert_eq!(message.rendering(1, || vec![2]).as_ref().as_ref(), &[2]);
+        assert_eq!(message.renderings.as_ref().unwrap().lock().len(), 1);
+    }
+}

@@ -1,0 +1,131 @@
+//! Where a subscription begins, and a subscription as a thing of its own, for consumers that are not fan-out shards.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::channel::{Channel, Watcher};
+use crate::clock::Millis;
+use crate::gather::{Batch, Framing, Gatherer, Profile, Progress};
+use crate::hub::{Hub, SubscribeError};
+use crate::position::Position;
+
+/// Where a subscriber wants to begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartAt {
+    /// With what is published from now on.
+    Live,
+    /// With the last so many messages of each channel.
+    Last(usize),
+    /// With the first message of each channel that is not older.
+    Since(Millis),
+    /// With the oldest message of each channel that is kept.
+    Oldest,
+    /// Behind the message with this id: a `Last-Event-ID`, generated or a publisher's own.
+    After(Box<[u8]>),
+}
+
+/// A subscription that has been granted and not yet begun: what is handed to whoever will serve it.
+#[derive(Debug)]
+pub struct Plan {
+    /// Its channels, each once.
+    pub channels: Vec<Arc<Channel>>,
+    /// Where it stands.
+    pub progress: Progress,
+    /// The id that the subscriber may be told at once, so that it resumes here if it is cut off before the first message.
+    /// `None` where it has to keep its own because a gap is to be told first.
+    pub announce: Option<Position>,
+}
+
+/// A subscription with its own wake-up.
+pub struct Subscription {
+    hub: Arc<Hub>,
+    channels: Vec<Arc<Channel>>,
+    progress: Progress,
+    profile: Arc<Profile>,
+    framing: Framing,
+    gatherer: Gatherer,
+    /// What the channels know as their watcher; the concrete type is kept beside it to wait on.
+    watcher: Arc<dyn Watcher>,
+    bell: Arc<Bell>,
+}
+
+#[derive(Default)]
+struct Bell(Notify);
+
+impl Watcher for Bell {
+    fn wake(&self, _: usize) {
+        self.0.notify_one();
+    }
+}
+
+impl Subscription {
+    /// Begins what was planned.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Channels`] if a channel was collected since and there is no room to make it again.
+    pub fn new(hub: Arc<Hub>, plan: Plan, profile: Arc<Profile>, framing: Framing) -> Result<Self, SubscribeError> {
+        let bell = Arc::new(Bell::default());
+        let watcher: Arc<dyn Watcher> = Arc::clone(&bell) as _;
+        let mut begun = Self {
+            channels: Vec::with_capacity(plan.channels.len()),
+            hub,
+            progress: plan.progress,
+            profile,
+            framing,
+            gatherer: Gatherer::default(),
+            watcher,
+            bell,
+        };
+        for channel in plan.channels {
+            let channel = begun.hub.watch(channel, &begun.watcher, 0)?;
+            begun.channels.push(channel);
+        }
+        Ok(begun)
+    }
+
+    /// What is due at this moment, taken as delivered; `None` if nothing is.
+    pub fn take(&mut self) -> Option<Batch> {
+        self.channels.iter().for_each(|channel| channel.seen(&self.watcher, 0));
+        let view = self.hub.view();
+        let channels = self.channels.iter().map(|channel| &**channel).enumerate();
+        let batch = self.gatherer.gather(view, channels, &self.progress, &self.profile, self.framing)?;
+        self.progress.advance(batch.next());
+        Some(batch)
+    }
+
+    /// Waits for what is due; `None` when all channels have ended and all was taken.
+    ///
+    /// CANCEL SAFETY: nothing is taken unless it is returned.
+    pub async fn next(&mut self) -> Option<Batch> {
+        loop {
+            if let Some(batch) = self.take() {
+                return Some(batch);
+            }
+            if self.has_ended() {
+                return None;
+            }
+            // A wake-up between the look and the wait is kept by `notify_one`.
+            self.bell.0.notified().await;
+        }
+    }
+
+    /// Whether every channel has ended and its end was taken.
+    pub fn has_ended(&self) -> bool {
+        has_ended(self.channels.iter().map(|channel| &**channel), &self.progress)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        for channel in &self.channels {
+            self.hub.unwatch(channel, &self.watcher, 0);
+        }
+    }
+}
+
+/// Whether a subscription that stands at `progress` has nothing to wait for.
+pub fn has_ended<'c>(mut channels: impl Iterator<Item = &'c Channel>, progress: &Progress) -> bool {
+    let next = progress.cursor().next();
+    channels.all(|channel| channel.read(|tail| tail.ended() && tail.last().0 < next))
+}

@@ -1,0 +1,273 @@
+//! What a channel holds in memory: its newest entries in offset order, and the floor below which nothing is kept.
+//! Plain data under somebody else's lock; knows nothing of time passing, of journals or of who reads.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
+
+use crate::clock::Millis;
+use crate::message::{Kind, Message};
+use crate::position::Offset;
+use crate::retention::Limits;
+
+/// A message in its place.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Where it stands in the journal's order.
+    pub offset: Offset,
+    /// What it says.
+    pub message: Arc<Message>,
+}
+
+/// The newest part of one channel.
+#[derive(Debug)]
+pub struct Tail {
+    /// Ascending by offset.
+    entries: VecDeque<Entry>,
+    /// The highest offset that was ever dropped here: a cursor below it has lost something.
+    floor: Offset,
+    /// The highest offset that was ever here.
+    last: Offset,
+    /// What `entries` cost together, in bytes.
+    bytes: usize,
+    /// How many entries were ever appended.
+    appended: u64,
+    /// Whether the newest entry is an end.
+    ended: bool,
+    /// Where publishers' own ids stand, by hash; made by the first of them.
+    ids: Option<Box<HashMap<u64, Offset>>>,
+}
+
+/// Hashes own ids. One for the process: ids are publishers', but a guessable hash would still be a gift.
+static IDS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+impl Tail {
+    /// An empty tail that has dropped everything up to `floor`.
+    pub fn new(floor: Offset) -> Self {
+        Self { entries: VecDeque::new(), floor, last: floor, bytes: 0, appended: 0, ended: false, ids: None }
+    }
+
+    /// Adds the newest entry and drops what `limits` no longer allow, by count and by bytes.
+    ///
+    /// # Panics
+    /// If `entry` is not the newest: the tail cannot regress.
+    pub fn push(&mut self, entry: Entry, limits: Limits) {
+        assert!(entry.offset > self.last, "the tail cannot regress: {} after {}", entry.offset, self.last);
+        self.last = entry.offset;
+        self.appended += 1;
+        self.bytes += entry.message.cost();
+        self.ended = entry.message.kind() == Kind::End;
+        if let Some(id) = entry.message.id() {
+            self.ids.get_or_insert_default().insert(IDS.hash_one(id), entry.offset);
+        }
+        if self.entries.is_empty() {
+            // Most channels hold one message; the first growth of a deque would reserve four.
+            self.entries.reserve_exact(1);
+        }
+        self.entries.push_back(entry);
+        // The newest stays whatever the limits say, for those who are connected; so does what an end stands behind.
+        let least = 1 + usize::from(self.ended);
+        let most = limits.messages.max(1) + usize::from(self.ended);
+        while self.entries.len() > most || (self.bytes > limits.bytes && self.entries.len() > least) {
+            self.drop_oldest();
+        }
+    }
+
+    /// Drops the entries that are older than `limits` allow at `now`.
+    pub fn expire(&mut self, now: Millis, limits: Limits) {
+        while self.oldest().is_some_and(|time| time.plus(limits.age) <= now) {
+            self.drop_oldest();
+        }
+        if self.entries.is_empty() {
+            self.entries.shrink_to_fit();
+        }
+    }
+
+    /// Drops every entry.
+    pub fn clear(&mut self) {
+        self.entries = VecDeque::new();
+        self.ids = None;
+        self.bytes = 0;
+        self.floor = self.last;
+    }
+
+    /// Drops the oldest entry and returns what it cost; `None` when there is none.
+    pub fn drop_oldest(&mut self) -> Option<usize> {
+        let entry = self.entries.pop_front()?;
+        let cost = entry.message.cost();
+        self.bytes -= cost;
+        self.floor = entry.offset;
+        if let (Some(id), Some(ids)) = (entry.message.id(), &mut self.ids) {
+            let hash = IDS.hash_one(id);
+            if ids.get(&hash) == Some(&entry.offset) {
+                ids.remove(&hash);
+            }
+        }
+        Some(cost)
+    }
+
+    /// The entries from offset `next` on, oldest first.
+    pub fn from(&self, next: u64) -> impl Iterator<Item = &Entry> {
+        self.entries.range(self.index(next)..)
+    }
+
+    /// The lowest `next` for which [`Tail::from`] yields the same.
+    pub fn earliest_alike(&self, next: u64) -> u64 {
+        let before = self.index(next).checked_sub(1).map_or(self.floor, |at| self.entries[at].offset);
+        before.0 + 1
+    }
+
+    fn index(&self, next: u64) -> usize {
+        // Nearly always the newest one or none: look there before searching.
+        match self.entries.back() {
+            Some(newest) if newest.offset.0 < next => self.entries.len(),
+            _ => self.entries.partition_point(|entry| entry.offset.0 < next),
+        }
+    }
+
+    /// The offset at which the last `n` entries begin; the floor's successor if there are fewer.
+    pub fn start_of_last(&self, n: usize) -> u64 {
+        match self.entries.len().checked_sub(n) {
+            Some(at) if at > 0 => self.entries.get(at).map_or(self.last.0 + 1, |entry| entry.offset.0),
+            _ => self.floor.0 + 1,
+        }
+    }
+
+    /// The offset of the first entry that is not older than `time`.
+    pub fn start_at(&self, time: Millis) -> u64 {
+        let at = self.entries.partition_point(|entry| entry.message.time() < time);
+        match self.entries.get(at) {
+            _ if at == 0 => self.floor.0 + 1,
+            Some(entry) => entry.offset.0,
+            None => self.last.0 + 1,
+        }
+    }
+
+    /// Where the newest entry with this publisher's id stands.
+    pub fn find_id(&self, id: &str) -> Option<Offset> {
+        let offset = *self.ids.as_ref()?.get(&IDS.hash_one(id))?;
+        let entry = self.from(offset.0).next()?;
+        (entry.message.id() == Some(id)).then_some(offset)
+    }
+
+    /// See the field.
+    pub fn floor(&self) -> Offset {
+        self.floor
+    }
+
+    /// The offset of the newest entry that was ever here.
+    pub fn last(&self) -> Offset {
+        self.last
+    }
+
+    /// When the oldest entry was published; `None` when there is none.
+    pub fn oldest(&self) -> Option<Millis> {
+        self.entries.front().map(|entry| entry.message.time())
+    }
+
+    /// How many entries are kept.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What the kept entries cost, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many entries there ever were.
+    pub fn appended(&self) -> u64 {
+        self.appended
+    }
+
+    /// Whether the channel has ended and nobody has published since.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fantail_sse::EventId;
+
+    use super::*;
+    use crate::message::NewMessage;
+
+    fn entry(offset: u64, id: Option<&str>) -> Entry {
+        let id = id.map(|id| EventId::parse(id).unwrap());
+        let said = NewMessage { data: "x", event: None, id: id.as_ref() };
+        Entry { offset: Offset(offset), message: Arc::new(Message::new(Millis(offset * 1000), Kind::Data, said)) }
+    }
+
+    fn tail(limits: Limits, offsets: &[u64]) -> Tail {
+        let mut tail = Tail::new(Offset(0));
+        offsets.iter().for_each(|&offset| tail.push(entry(offset, Some("same")), limits));
+        tail
+    }
+
+    fn offsets(tail: &Tail, next: u64) -> Vec<u64> {
+        tail.from(next).map(|entry| entry.offset.0).collect()
+    }
+
+    #[test]
+    fn push_over_the_count_raises_the_floor() {
+        let tail = tail(Limits { messages: 2, ..Limits::default() }, &[3, 5, 9]);
+        assert_eq!((offsets(&tail, 0), tail.floor(), tail.last()), (vec![5, 9], Offset(3), Offset(9)));
+        assert_eq!(tail.bytes(), 2 * entry(1, Some("same")).message.cost());
+    }
+
+    #[test]
+    fn push_over_the_bytes_keeps_the_newest() {
+        let tail = tail(Limits { bytes: 1, ..Limits::default() }, &[3, 5]);
+        assert_eq!(offsets(&tail, 0), [5]);
+    }
+
+    #[test]
+    fn expire_drops_by_age_alone() {
+        let limits = Limits { age: Duration::from_secs(4), ..Limits::default() };
+        let mut tail = tail(limits, &[3, 5, 9]);
+        tail.expire(Millis(9_000), limits);
+        assert_eq!((offsets(&tail, 0), tail.floor()), (vec![9], Offset(5)));
+        tail.expire(Millis(13_000), limits);
+        assert_eq!((tail.len(), tail.bytes(), tail.floor()), (0, 0, Offset(9)));
+    }
+
+    #[test]
+    fn from_any_cursor_yields_what_is_due() {
+        let tail = tail(Limits::default(), &[3, 5, 9]);
+        assert_eq!(offsets(&tail, 4), [5, 9]);
+        assert_eq!(offsets(&tail, 9), [9]);
+        assert!(offsets(&tail, 10).is_empty());
+    }
+
+    #[test]
+    fn starts_by_count_and_time_stand_before_the_first_wanted_entry() {
+        let tail = tail(Limits::default(), &[3, 5, 9]);
+        assert_eq!([0, 1, 2, 3, 4].map(|n| tail.start_of_last(n)), [10, 9, 5, 1, 1]);
+        assert_eq!([0, 3000, 3001, 9000, 9001].map(|t| tail.start_at(Millis(t))), [1, 1, 5, 9, 10]);
+    }
+
+    #[test]
+    fn find_id_of_equal_ids_gives_the_newest_and_forgets_dropped_ones() {
+        let mut tail = tail(Limits::default(), &[3, 5]);
+        assert_eq!(tail.find_id("same"), Some(Offset(5)));
+        assert_eq!(tail.find_id("other"), None);
+        tail.drop_oldest();
+        assert_eq!(tail.find_id("same"), Some(Offset(5)));
+        tail.drop_oldest();
+        assert_eq!(tail.find_id("same"), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "the tail cannot regress")]
+    fn push_of_an_old_offset_is_a_bug() {
+        tail(Limits::default(), &[5, 5]);
+    }
+}
