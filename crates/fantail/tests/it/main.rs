@@ -1,0 +1,5 @@
+//! The integration tests: one binary, a module each.
+
+mod browser;
+mod browser_selftest;
+mod cut;
