@@ -252,7 +252,7 @@ impl Gatherer {
     pub fn gather<'c>(
         &mut self,
         view: View,
-        channels: impl Iterator<Item = (usize, &'c Channel)> + Clone,
+        channels: &(impl Iterator<Item = (usize, &'c Channel)> + Clone),
         progress: &Progress,
         profile: &Profile,
         framing: Framing,
@@ -307,7 +307,7 @@ impl Gatherer {
             What::Is(_) => Cursor::at(first.at.0),
         };
         let lowest = if sources > 1 { progress.cursor } else { Cursor::at(lowest).min(highest) };
-        let mut batch = self.render(view.epoch, &channels, progress, profile, framing, complete_to);
+        let mut batch = self.render(view.epoch, channels, progress, profile, framing, complete_to);
         (batch.lowest, batch.highest) = (lowest, highest);
         Some(batch)
     }

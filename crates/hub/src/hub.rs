@@ -172,7 +172,7 @@ impl Hub {
             let mut channels: Vec<Arc<Channel>> = Vec::with_capacity(waiting.len());
             let mut requested = Vec::with_capacity(waiting.len());
             for at in waiting {
-                match self.channel(batch[at].channel) {
+                match self.open(batch[at].channel) {
                     Ok(channel) => {
                         channels.push(channel);
                         requested.push(at);
@@ -216,7 +216,7 @@ impl Hub {
         self.check(&Publish { channel, said, key: None, ends: false })?;
         let now = self.clock.now();
         loop {
-            let channel = self.channel(channel)?;
+            let channel = self.open(channel)?;
             let addition = Addition { said, kind: Kind::End, then_end: false, clears: true };
             let limits = self.retention.limits(channel.rule());
             let append = [Append { channel: &channel, addition, limits, key: None, now }];
@@ -234,7 +234,7 @@ impl Hub {
     /// [`SubscribeError`].
     pub async fn plan(&self, names: &[ChannelName], start: StartAt) -> Result<Plan, SubscribeError> {
         let full = |_| SubscribeError::Channels(self.limits.channels);
-        let channels = names.iter().map(|name| self.channel(name)).collect::<Result<Vec<_>, _>>().map_err(full)?;
+        let channels = names.iter().map(|name| self.open(name)).collect::<Result<Vec<_>, _>>().map_err(full)?;
         let epoch = self.journal.epoch();
         let until = self.journal.counter();
         let (progress, announce) = match start {
@@ -292,7 +292,10 @@ impl Hub {
     }
 
     /// The channel of this name, made if there is none.
-    fn channel(&self, name: &ChannelName) -> Result<Arc<Channel>, PublishError> {
+    ///
+    /// # Errors
+    /// [`PublishError::Channels`] if there is no room for one more.
+    pub fn open(&self, name: &ChannelName) -> Result<Arc<Channel>, PublishError> {
         let now = self.clock.now();
         let mut made = false;
         let channel = self.registry.get_or_make(name, |hash| {
@@ -324,7 +327,7 @@ impl Hub {
     ) -> Result<Arc<Channel>, SubscribeError> {
         while channel.watch(watcher, token).is_err() {
             let name = channel.name().clone();
-            channel = self.channel(&name).map_err(|_| SubscribeError::Channels(self.limits.channels))?;
+            channel = self.open(&name).map_err(|_| SubscribeError::Channels(self.limits.channels))?;
         }
         Ok(channel)
     }

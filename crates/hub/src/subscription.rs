@@ -89,7 +89,7 @@ impl Subscription {
         self.channels.iter().for_each(|channel| channel.seen(&self.watcher, 0));
         let view = self.hub.view();
         let channels = self.channels.iter().map(|channel| &**channel).enumerate();
-        let batch = self.gatherer.gather(view, channels, &self.progress, &self.profile, self.framing)?;
+        let batch = self.gatherer.gather(view, &channels, &self.progress, &self.profile, self.framing)?;
         self.progress.advance(batch.next());
         Some(batch)
     }

@@ -35,6 +35,7 @@ pub struct Tail {
     /// Whether the newest entry is an end.
     ended: bool,
     /// Where publishers' own ids stand, by hash; made by the first of them.
+    #[expect(clippy::box_collection, reason = "most channels have none, and each pays for the field")]
     ids: Option<Box<HashMap<u64, Offset>>>,
 }
 
