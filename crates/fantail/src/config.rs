@@ -1,0 +1,124 @@
+//! The configuration: what can be set, its defaults, and where it is read from. Knows nothing but serde: no sockets, no
+//! hub, no runtime. What [`load`] returns is valid as a whole; nothing is checked later.
+
+mod control;
+mod cors;
+mod error;
+mod hub;
+mod idempotency;
+mod journal;
+mod keys;
+mod layers;
+mod listen;
+mod load;
+mod log;
+mod memory;
+mod native;
+mod reference;
+mod route;
+mod secret;
+mod section;
+mod size;
+mod span;
+mod spelling;
+mod stop;
+mod stream;
+mod text;
+
+use std::path::Path;
+
+pub use self::{
+    control::Control,
+    cors::Cors,
+    error::{ConfigError, Origin},
+    hub::{Hub, Retention},
+    idempotency::Idempotency,
+    journal::{Journal, JournalUrl},
+    listen::Listen,
+    load::{CONTROL_URL, Flag, PUBLIC_URL, Sources, TOKEN, load},
+    log::{Log, LogFormat},
+    memory::Memory,
+    native::Native,
+    reference::reference,
+    route::{Action, Door, Pattern, Route},
+    secret::Secret,
+    size::Size,
+    span::Span,
+    stop::Stop,
+    stream::{Gap, Stream},
+};
+use self::{
+    error::{Problem, require},
+    section::section,
+};
+
+section! {
+    /// The whole configuration.
+    pub struct Config {
+        /// The public listener, and what one connection may cost.
+        listen: Listen = Listen::default(),
+        /// The control listener: publish, stats, metrics and the dashboard.
+        control: Control = Control::default(),
+        /// Fantail's own routes.
+        native: Native = Native::default(),
+        /// How an event stream behaves on the wire.
+        stream: Stream = Stream::default(),
+        /// Which pages of other origins may subscribe on the public listener.
+        cors: Cors = Cors::default(),
+        /// How much is kept, and how many.
+        hub: Hub = Hub::default(),
+        /// What is kept of the channels whose names begin with a prefix; the longest prefix wins, and what it leaves out is
+        /// taken from `[hub]`.
+        retention: Vec<Retention> = Vec::new(),
+        /// How long publishes with an `Idempotency-Key` are remembered.
+        idempotency: Idempotency = Idempotency::default(),
+        /// Where messages get their order and are kept.
+        journal: Journal = Journal::default(),
+        /// Paths of one's own, beside the native ones; the most specific path wins. The stream's settings override those of
+        /// `[stream]` on the route.
+        route: Vec<Route> = Vec::new(),
+        /// How the server leaves after SIGTERM or SIGINT.
+        stop: Stop = Stop::default(),
+        /// What is written to standard error.
+        log: Log = Log::default(),
+    }
+}
+
+impl Config {
+    /// Reads a configuration from text alone, as if it were a file named `fantail.toml`.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        load::from_text(Path::new("fantail.toml"), text)
+    }
+
+    /// The whole configuration as TOML; secrets are shown as `***`, everything else reads back as it is.
+    pub fn effective_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+    }
+
+    fn validate(&self) -> Result<(), Problem> {
+        self.listen.validate()?;
+        self.control.validate()?;
+        let (public, control) = (self.listen.public, self.control.listen);
+        let overlap = public.ip() == control.ip() || public.ip().is_unspecified() || control.ip().is_unspecified();
+        // The one that was set is to blame.
+        let (key, wrong, other) = if control == Control::default().listen {
+            ("listen.public", public, format!("control.listen = {control}"))
+        } else {
+            ("control.listen", control, format!("listen.public = {public}"))
+        };
+        require(
+            !overlap || public.port() != control.port() || public.port() == 0,
+            key,
+            format!("{wrong} collides with {other}, expected another port"),
+        )?;
+        self.native.validate()?;
+        self.stream.validate()?;
+        self.cors.validate()?;
+        self.hub.validate()?;
+        Retention::validate_all(&self.retention)?;
+        self.idempotency.validate()?;
+        Route::validate_all(&self.route)?;
+        self.stop.validate()?;
+        self.log.validate()
+    }
+}

@@ -1,0 +1,103 @@
+//! Which keys there are, and what is said of one that there is not.
+
+use toml::{Table, Value};
+
+use super::{
+    Config,
+    error::Problem,
+    section::{Field, Kind, Section},
+    spelling::nearest,
+};
+
+/// What the names of environment variables begin with.
+pub(super) const VARIABLE: &str = "FANTAIL_";
+
+pub(super) fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// The setting or section of that path.
+pub(super) fn field(path: &[&str]) -> Option<&'static Field> {
+    let find = |fields: &'static [Field], name: &str| fields.iter().find(|field| field.name == name);
+    match path {
+        [section] => find(Config::FIELDS, section),
+        [section, name] => match find(Config::FIELDS, section)?.kind {
+            Kind::Table(fields) => find(fields, name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Checks that every key is known and every value is what it should be.
+pub(super) fn check(path: &str, table: &Table, fields: &'static [Field]) -> Result<(), Problem> {
+    for (name, value) in table {
+        let key = join(path, name);
+        let Some(field) = fields.iter().find(|field| field.name == name) else {
+            return Err(Problem { key, reason: unknown_key(path, name, fields) });
+        };
+        match (field.kind, value) {
+            (Kind::Value { .. }, value) => (field.check)(value).map_err(|reason| Problem { key, reason })?,
+            (Kind::Table(fields), Value::Table(table)) => check(&key, table, fields)?,
+            (Kind::Table(_), _) => {
+                let reason = format!("has the type {}, expected the table [{name}]", value.type_str());
+                return Err(Problem { key, reason });
+            }
+            (Kind::Tables { fields, .. }, value) => {
+                let tables = value.as_array().map(|list| list.iter().map(Value::as_table).collect::<Option<Vec<_>>>());
+                let Some(Some(tables)) = tables else {
+                    let reason = format!("expected a list of tables, [[{name}]] or {name} = [{{…}}, {{…}}]");
+                    return Err(Problem { key, reason });
+                };
+                for (index, table) in tables.into_iter().enumerate() {
+                    check(&format!("{key}[{index}]"), table, fields)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn unknown_key(path: &str, name: &str, fields: &'static [Field]) -> String {
+    let names = || fields.iter().map(|field| field.name);
+    let hint = match nearest(name, names()) {
+        Some(name) => format!(", did you mean \"{name}\"?"),
+        None => ",".to_owned(),
+    };
+    let place = match path.split('[').next() {
+        Some("") | None => "at the top".to_owned(),
+        Some(list) if list != path => format!("in [[{list}]]"),
+        Some(section) => format!("in [{section}]"),
+    };
+    format!("unknown key{hint} known {place}: {}", names().collect::<Vec<_>>().join(", "))
+}
+
+/// What is wrong with an environment variable, whose section would be `section`.
+pub(super) fn unknown_variable(name: &str, section: &str) -> String {
+    let known: Vec<String> = Config::FIELDS
+        .iter()
+        .flat_map(|field| match field.kind {
+            Kind::Table(fields) => {
+                fields.iter().map(|setting| format!("{VARIABLE}{}__{}", field.name, setting.name)).collect()
+            }
+            _ => vec![format!("{VARIABLE}{}", field.name)],
+        })
+        .map(|name| name.to_ascii_uppercase())
+        .collect();
+    let hint = match nearest(name, known.iter().map(String::as_str)) {
+        Some(name) => format!(", did you mean {name}?"),
+        None => ",".to_owned(),
+    };
+    let within = format!("{VARIABLE}{}__", section.to_ascii_uppercase());
+    let siblings: Vec<&str> = known.iter().map(String::as_str).filter(|name| name.starts_with(&within)).collect();
+    if siblings.is_empty() {
+        let sections: Vec<&str> = Config::FIELDS.iter().map(|field| field.name).collect();
+        format!(
+            "no such setting{hint} expected {VARIABLE}SECTION__KEY with one of the sections {} (two underscores stand for \
+             a dot)",
+            sections.join(", ")
+        )
+    } else {
+        format!("no such setting{hint} known: {}", siblings.join(", "))
+    }
+}

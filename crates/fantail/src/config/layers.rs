@@ -1,0 +1,466 @@
+//! What has been read so far of a configuration: tables laid over one another, deserialised once at the end, and where
+//! each value came from, for the errors.
+
+use std::{collections::BTreeMap, ffi::OsString, path::Path};
+
+use serde::Deserialize;
+use toml::{
+    Table, Value,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    Config, ConfigError, Origin,
+    error::Problem,
+    keys::{VARIABLE, check, field, join, unknown_variable},
+    section::{Field, Kind, Section},
+};
+
+/// What has been read so far.
+#[derive(Default)]
+pub(super) struct Layers {
+    merged: Table,
+    /// Where each value, and each element of a list, came from.
+    origins: BTreeMap<String, Origin>,
+}
+
+impl Layers {
+    /// The file's text.
+    pub(super) fn file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let at = |offset: usize| Origin::File {
+            path: path.to_owned(),
+            line: text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1,
+        };
+        let syntax = |error: toml::de::Error| ConfigError::Syntax {
+            origin: at(error.span().map_or(0, |span| span.start)),
+            reason: format!("not TOML: {}", error.message().replace('\n', ", ")),
+        };
+        let spans = DeTable::parse(text).map_err(syntax)?;
+        let mut offsets = BTreeMap::new();
+        table_offsets("", spans.get_ref(), &mut offsets);
+        let table = text.parse().map_err(syntax)?;
+        self.overlay(table, &|key| at(ancestor(key, &offsets).copied().unwrap_or(0)))
+    }
+
+    /// An environment variable.
+    pub(super) fn environment(&mut self, name: &str, value: &OsString) -> Result<(), ConfigError> {
+        let origin = Origin::Environment(name.to_owned());
+        let lower = name[VARIABLE.len()..].to_ascii_lowercase();
+        let key: Vec<&str> = lower.split("__").collect();
+        if field(&key).is_none() {
+            return Err(ConfigError::Syntax { origin, reason: unknown_variable(name, key[0]) });
+        }
+        let Some(value) = value.to_str() else {
+            return Err(ConfigError::Syntax { origin, reason: "is not UTF-8".to_owned() });
+        };
+        self.text(&key, value, &origin)
+    }
+
+    /// `section.key=value`.
+    pub(super) fn set(&mut self, assignment: &str) -> Result<(), ConfigError> {
+        let Some((key, value)) = assignment.split_once('=') else {
+            let reason = format!("\"{assignment}\" is not an assignment, expected section.key=value");
+            return Err(ConfigError::Syntax { origin: Origin::Set, reason });
+        };
+        let key: Vec<&str> = key.trim().split('.').collect();
+        self.text(&key, value.trim(), &Origin::Set)
+    }
+
+    /// A value that was given as text: TOML where it is, else a string.
+    pub(super) fn text(&mut self, key: &[&str], text: &str, origin: &Origin) -> Result<(), ConfigError> {
+        let is_text = matches!(field(key), Some(Field { kind: Kind::Value { text: true, .. }, .. }));
+        let parsed = format!("value = {text}").parse::<Table>().ok().filter(|table| table.len() == 1);
+        let value = match parsed.and_then(|mut table| table.remove("value")) {
+            Some(value @ Value::String(_)) => value,
+            Some(value) if !is_text => value,
+            _ => Value::String(text.to_owned()),
+        };
+        let table = |name: &str, value| Value::Table(Table::from_iter([(name.to_owned(), value)]));
+        let nested = key.iter().rev().fold(value, |value, name| table(name, value));
+        match nested {
+            Value::Table(table) => self.overlay(table, &|_| origin.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks a layer and lays it over what has been read so far.
+    fn overlay(&mut self, layer: Table, origin: &dyn Fn(&str) -> Origin) -> Result<(), ConfigError> {
+        check("", &layer, Config::FIELDS).map_err(|Problem { key, reason }| ConfigError::Setting {
+            origin: origin(&key),
+            key,
+            reason,
+        })?;
+        for (section, value) in layer {
+            match value {
+                Value::Table(settings) => {
+                    for (name, value) in &settings {
+                        self.record(&format!("{section}.{name}"), value, origin);
+                    }
+                    match self.merged.get_mut(&section).and_then(Value::as_table_mut) {
+                        Some(merged) => merged.extend(settings),
+                        None => drop(self.merged.insert(section, Value::Table(settings))),
+                    }
+                }
+                list => {
+                    self.record(&section, &list, origin);
+                    self.merged.insert(section, list);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes where a value came from, and forgets where the one before it did.
+    fn record(&mut self, key: &str, value: &Value, origin: &dyn Fn(&str) -> Origin) {
+        let element = format!("{key}[");
+        self.origins.retain(|known, _| !known.starts_with(&element));
+        for (path, _) in leaves(key, value) {
+            let origin = origin(&path);
+            self.origins.insert(path, origin);
+        }
+    }
+
+    /// The configuration, checked as a whole.
+    pub(super) fn finish(self) -> Result<Config, ConfigError> {
+        let config = Config::deserialize(Value::Table(self.merged))
+            .map_err(|error| ConfigError::Syntax { origin: Origin::Default, reason: error.message().to_owned() })?;
+        config.validate().map_err(|Problem { key, reason }| {
+            let origin = ancestor(&key, &self.origins).cloned().unwrap_or(Origin::Default);
+            ConfigError::Setting { origin, key, reason }
+        })?;
+        Ok(config)
+    }
+}
+
+/// A value and all that it holds, by path.
+fn leaves<'a>(key: &str, value: &'a Value) -> Vec<(String, &'a Value)> {
+    let mut all = vec![(key.to_owned(), value)];
+    match value {
+        Value::Array(list) => {
+            all.extend(list.iter().enumerate().flat_map(|(index, value)| leaves(&format!("{key}[{index}]"), value)));
+        }
+        Value::Table(table) => {
+            all.extend(table.iter().flat_map(|(name, value)| leaves(&format!("{key}.{name}"), value)));
+        }
+        _ => {}
+    }
+    all
+}
+
+/// Where the keys of a file stand, by path.
+fn table_offsets(path: &str, table: &DeTable<'_>, offsets: &mut BTreeMap<String, usize>) {
+    for (name, value) in table {
+        let path = join(path, name.get_ref());
+        offsets.insert(path.clone(), name.span().start);
+        value_offsets(&path, value.get_ref(), offsets);
+    }
+}
+
+fn value_offsets(path: &str, value: &DeValue<'_>, offsets: &mut BTreeMap<String, usize>) {
+    match value {
+        DeValue::Array(list) => {
+            for (index, value) in list.iter().enumerate() {
+                let path = format!("{path}[{index}]");
+                offsets.insert(path.clone(), value.span().start);
+                value_offsets(&path, value.get_ref(), offsets);
+            }
+        }
+        DeValue::Table(table) => table_offsets(path, table, offsets),
+        _ => {}
+    }
+}
+
+/// What is known of a path, or of the nearest path around it.
+fn ancestor<'a, T>(mut path: &str, known: &'a BTreeMap<String, T>) -> Option<&'a T> {
+    loop {
+        if let Some(found) = known.get(path) {
+            return Some(found);
+        }
+        path = &path[..path.rfind(['.', '['])?];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Flag, Sources, load};
+
+    fn environment(name: &str, value: &str) -> Sources {
+        Sources { environment: vec![(name.to_owned(), value.into())], ..Sources::default() }
+    }
+
+    fn set(assignment: &str) -> Sources {
+        Sources { set: vec![assignment.to_owned()], ..Sources::default() }
+    }
+
+    fn file_error(text: &str) -> String {
+        Config::from_toml(text).unwrap_err().to_string()
+    }
+
+    fn environment_error(name: &str, value: &str) -> String {
+        load(&environment(name, value)).unwrap_err().to_string()
+    }
+
+    fn set_error(assignment: &str) -> String {
+        load(&set(assignment)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn unknown_key_in_a_file_names_line_and_nearest() {
+        assert_eq!(
+            file_error("[listen]\n\n[stream]\nretry = '1s'\npings = '1s'\n"),
+            "fantail.toml:5: stream.pings: unknown key, did you mean \"ping\"? known in [stream]: ping, retry, \
+             retry_jitter, lifetime, lifetime_jitter, stall_limit, user_timeout, send_buffer, unsent_low, start_id, gap, \
+             max_channels"
+        );
+        assert_eq!(
+            file_error("[strem]\nping = '1s'\n"),
+            "fantail.toml:1: strem: unknown key, did you mean \"stream\"? known at the top: listen, control, native, \
+             stream, cors, hub, retention, idempotency, journal, route, stop, log"
+        );
+        assert_eq!(
+            file_error("[[retention]]\nprefix = 'a'\n[[retention]]\nprefix = 'b'\ncount = 1\n"),
+            "fantail.toml:5: retention[1].count: unknown key, known in [[retention]]: prefix, messages, age, bytes"
+        );
+    }
+
+    #[test]
+    fn unknown_key_in_the_environment_names_the_variable() {
+        assert_eq!(
+            environment_error("FANTAIL_STOP__DEADLIN", "1s"),
+            "environment variable FANTAIL_STOP__DEADLIN: no such setting, did you mean FANTAIL_STOP__DEADLINE? known: \
+             FANTAIL_STOP__DEADLINE, FANTAIL_STOP__WINDOW, FANTAIL_STOP__FRAME"
+        );
+        assert_eq!(
+            environment_error("FANTAIL_LOG_LEVEL", "info"),
+            "environment variable FANTAIL_LOG_LEVEL: no such setting, did you mean FANTAIL_LOG__LEVEL? expected \
+             FANTAIL_SECTION__KEY with one of the sections listen, control, native, stream, cors, hub, retention, \
+             idempotency, journal, route, stop, log (two underscores stand for a dot)"
+        );
+    }
+
+    #[test]
+    fn unknown_key_in_set_names_it() {
+        assert_eq!(
+            set_error("log.levl=info"),
+            "--set: log.levl: unknown key, did you mean \"level\"? known in [log]: level, format"
+        );
+        assert_eq!(set_error("log.level"), "--set: \"log.level\" is not an assignment, expected section.key=value");
+        assert_eq!(
+            set_error("route.path=/a"),
+            "--set: route: expected a list of tables, [[route]] or route = [{…}, {…}]"
+        );
+        assert_eq!(set_error("log=info"), "--set: log: has the type string, expected the table [log]");
+        assert!(set_error("=1").starts_with("--set: : unknown key, known at the top"));
+    }
+
+    #[test]
+    fn wrong_value_in_a_file_names_line_and_what_is_allowed() {
+        for (text, error) in [
+            (
+                "[stream]\nping = 15\n",
+                "fantail.toml:2: stream.ping: \"15\" is not a duration, expected a duration such as \"250ms\", \"15s\", \
+                 \"10m\", \"1h\" or \"2d\", or \"0\"",
+            ),
+            (
+                "[stream]\n\ngap = 'none'\n",
+                "fantail.toml:3: stream.gap: unknown variant `none`, expected \"event\" or \"comment\" or \"off\"",
+            ),
+            (
+                "hub.messages = -1\n",
+                "fantail.toml:1: hub.messages: invalid value: integer `-1`, expected a whole number, 0 or more",
+            ),
+            (
+                "hub.messages = '7'\n",
+                "fantail.toml:1: hub.messages: invalid type: string \"7\", expected a whole number, 0 or more",
+            ),
+            (
+                "[listen]\npublic = 'localhost'\n",
+                "fantail.toml:2: listen.public: invalid socket address syntax, expected an IP address and a port, such as \
+                 \"127.0.0.1:8080\", \"0.0.0.0:80\" or \"[::1]:8080\"",
+            ),
+            (
+                "[cors]\norigins = '*'\n",
+                "fantail.toml:2: cors.origins: invalid type: string \"*\", expected a list of strings, such as [\"a\", \
+                 \"b\"]",
+            ),
+            (
+                "[journal]\nurl = 'redis://:hunter2@h'\n",
+                "fantail.toml:2: journal.url: \"redis:\" is not in this build, which has only \"memory:\"",
+            ),
+            (
+                "[control]\nkey = 12345\n",
+                "fantail.toml:2: control.key: expected a string in quotes (the value is not shown)",
+            ),
+            ("stream = 5\n", "fantail.toml:1: stream: has the type integer, expected the table [stream]"),
+            (
+                "\n[route]\npath = '/a'\n",
+                "fantail.toml:2: route: expected a list of tables, [[route]] or route = [{…}, {…}]",
+            ),
+        ] {
+            assert_eq!(file_error(text), error);
+        }
+    }
+
+    #[test]
+    fn wrong_value_in_the_environment_names_the_variable() {
+        assert_eq!(
+            environment_error("FANTAIL_HUB__BYTES", "4 potatoes"),
+            "environment variable FANTAIL_HUB__BYTES: hub.bytes: \"4 potatoes\" is not a size, expected a size such as \
+             \"64KiB\", \"1MiB\", \"4MB\" or a number of bytes"
+        );
+        assert_eq!(
+            environment_error("FANTAIL_CONTROL__OPEN", "yes"),
+            "environment variable FANTAIL_CONTROL__OPEN: control.open: invalid type: string \"yes\", expected true or \
+             false"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn wrong_encoding_in_the_environment_names_the_variable() {
+        use std::os::unix::ffi::OsStringExt;
+        let mut sources = environment("FANTAIL_LOG__LEVEL", "");
+        sources.environment[0].1 = OsString::from_vec(vec![0xff]);
+        let error = load(&sources).unwrap_err().to_string();
+        assert_eq!(error, "environment variable FANTAIL_LOG__LEVEL: is not UTF-8");
+    }
+
+    #[test]
+    fn wrong_value_of_a_flag_names_the_flag() {
+        let flags = vec![Flag { name: "--shards", key: "listen.shards", value: "many".to_owned() }];
+        assert_eq!(
+            load(&Sources { flags, ..Sources::default() }).unwrap_err().to_string(),
+            "--shards: listen.shards: invalid type: string \"many\", expected a whole number, 0 or more"
+        );
+    }
+
+    #[test]
+    fn syntax_error_in_a_file_names_the_line() {
+        let error = file_error("[stream]\nping = '1s'\nretry = \n");
+        assert!(error.starts_with("fantail.toml:3: not TOML: "), "{error}");
+        let error = file_error("[stream]\nping = '1s'\nping = '2s'\n");
+        assert!(error.starts_with("fantail.toml:3: not TOML: "), "{error}");
+    }
+
+    #[test]
+    fn forbidden_value_in_a_file_names_its_line() {
+        let route = "is required, such as \"/live/{channels...}\"";
+        for (text, error) in [
+            (
+                "[control]\nlisten = '0.0.0.0:8081'\n",
+                "2: control.listen: 0.0.0.0:8081 is not on loopback, so everyone who reaches it could publish; set \
+                 control.key, or control.open = true if the network is trusted",
+            ),
+            (
+                "[listen]\npublic = '0.0.0.0:8081'\n",
+                "2: listen.public: 0.0.0.0:8081 collides with control.listen = 127.0.0.1:8081, expected another port",
+            ),
+            ("[listen]\nhead_timeout = '0'\n", "2: listen.head_timeout: must be longer than 0"),
+            ("[listen]\nhead_size = '1KiB'\n", "2: listen.head_size: 1KiB is too small, expected at least 8KiB"),
+            ("[listen]\nshards = 5000\n", "2: listen.shards: 5000 is too many, expected 0 (one per core) to 1024"),
+            (
+                "[control]\nhosts = [\n  'a.example',\n  'http://b.example',\n]\n",
+                "4: control.hosts[1]: \"http://b.example\" is not a host, expected a name such as \"fantail.internal\" or \
+                 \"fantail:8081\"",
+            ),
+            (
+                "[native]\nprefix = 'events'\n",
+                "2: native.prefix: \"events\" is not a prefix, expected a path that begins and ends with \"/\", such as \
+                 \"/events/\"",
+            ),
+            ("[stream]\nping = '0'\n", "2: stream.ping: must be longer than 0"),
+            ("[stream]\nmax_channels = 0\n", "2: stream.max_channels: must be at least 1"),
+            ("[stream]\nsend_buffer = 0\n", "2: stream.send_buffer: 0 is too small, expected at least 4KiB"),
+            (
+                "[cors]\n\ncredentials = true\n",
+                "3: cors.credentials: cannot be true while cors.origins holds \"*\", list the origins that may send \
+                 cookies",
+            ),
+            (
+                "[cors]\norigins = ['https://a.example/']\n",
+                "2: cors.origins[0]: \"https://a.example/\" is not an origin, expected \"*\" or a scheme, a host in lower \
+                 case and perhaps a port, such as \"https://app.example.com\"",
+            ),
+            ("[hub]\nmessages = 0\n", "2: hub.messages: must be at least 1"),
+            (
+                "[hub]\nmemory = '1KiB'\n",
+                "2: hub.memory: 1KiB is too small, expected room for one message (hub.message = 1MiB)",
+            ),
+            (
+                "[[retention]]\nmessages = 1\n",
+                "1: retention[0].prefix: is required, the beginning of channel names; what holds for all channels stands \
+                 in [hub]",
+            ),
+            (
+                "[[retention]]\nprefix = 'a'\n[[retention]]\nprefix = 'a'\n",
+                "4: retention[1].prefix: \"a\" has been given before",
+            ),
+            ("[[retention]]\nprefix = 'a'\nage = '0'\n", "3: retention[0].age: must be longer than 0"),
+            ("[idempotency]\nkeys = 0\n", "2: idempotency.keys: must be at least 1"),
+            ("\n[[route]]\n", &format!("2: route[0].path: {route}")),
+            ("[[route]]\npath = 'live'\n", "2: route[0].path: \"live\" must begin with \"/\""),
+            (
+                "[[route]]\npath = '/live'\n",
+                "1: route[0].channels: is required as \"/live\" has no placeholder: list the channels, or put {channel} or \
+                 {channels...} in the path",
+            ),
+            (
+                "[[route]]\npath = '/{channel}'\nchannels = ['a']\n",
+                "3: route[0].channels: cannot be given as \"/{channel}\" takes the channels from the request's path",
+            ),
+            (
+                "[[route]]\npath = '/a'\nchannels = ['b', 'c*']\n",
+                "3: route[0].channels[1]: \"c*\" is not a channel's name, expected 1 to 255 bytes without control \
+                 characters, \"/\" or \"*\", and not \"ALL\"",
+            ),
+            (
+                "[[route]]\npath = '/{channel}'\n[[route]]\npath = '/{channel}'\n",
+                "4: route[1].path: \"/{channel}\" has been given before on the public listener",
+            ),
+            (
+                "[[route]]\npath = '/in/{channel}'\naction = 'publish'\n",
+                "3: route[0].action: \"publish\" on the public listener lets everyone publish: set public_publish = true \
+                 to allow it, or listener = \"control\"",
+            ),
+            ("[stop]\nframe = '11s'\n", "2: stop.frame: stop.frame = 11s is longer than stop.deadline = 10s"),
+            (
+                "[log]\nlevel = 'loud'\n",
+                "2: log.level: \"loud\" is not a level, expected off, error, warn, info, debug, trace, or a list such as \
+                 \"info,fantail::listen=debug\"",
+            ),
+        ] {
+            assert_eq!(file_error(text), format!("fantail.toml:{error}"));
+        }
+    }
+
+    #[test]
+    fn forbidden_value_elsewhere_names_its_source() {
+        assert_eq!(
+            environment_error("FANTAIL_STOP__DEADLINE", "0"),
+            "environment variable FANTAIL_STOP__DEADLINE: stop.deadline: must be longer than 0"
+        );
+        assert_eq!(set_error("hub.age=0"), "--set: hub.age: must be longer than 0");
+        let mut sources = set("control.listen=0.0.0.0:1");
+        sources.flags = vec![Flag { name: "--control", key: "control.listen", value: "0.0.0.0:2".to_owned() }];
+        let error = load(&sources).unwrap_err().to_string();
+        assert!(error.starts_with("--control: control.listen: 0.0.0.0:2 is not on loopback"), "{error}");
+    }
+
+    #[test]
+    fn allowed_value_that_looks_dangerous_loads() {
+        for text in [
+            "[control]\nlisten = '0.0.0.0:8081'\nopen = true\n",
+            "[control]\nlisten = '0.0.0.0:8081'\nkey = 'k'\n",
+            "[cors]\norigins = ['https://a.example']\ncredentials = true\n",
+            "[[route]]\npath = '/in/{channel}'\naction = 'publish'\npublic_publish = true\n",
+            "[[route]]\npath = '/in/{channel}'\naction = 'publish'\nlistener = 'control'\n",
+            "[[route]]\npath = '/{channel}'\n[[route]]\npath = '/{channel}'\nlistener = 'control'\n",
+            "[listen]\npublic = '127.0.0.1:0'\n[control]\nlisten = '127.0.0.1:0'\n",
+            "[stream]\nping = '50s'\n",
+            "[log]\nlevel = 'info,fantail::listen=debug'\n",
+        ] {
+            Config::from_toml(text).unwrap();
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `[listen]`: the public listener and what one connection may cost.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::{
+    Size, Span,
+    error::{Problem, require},
+    section::section,
+};
+
+const PUBLIC: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const SHARDS: usize = 0;
+const CONNECTIONS: usize = 0;
+const HEAD_TIMEOUT: Span = Span::secs(10);
+const IDLE_TIMEOUT: Span = Span::secs(75);
+const BODY_TIMEOUT: Span = Span::secs(30);
+const HEAD_SIZE: Size = Size::kib(16);
+const HEADERS: usize = 100;
+
+/// More threads than this are a slip of the finger.
+const MOST_SHARDS: usize = 1024;
+/// hyper reads a request's head into a buffer of at least this size.
+const SMALLEST_HEAD: Size = Size::kib(8);
+
+section! {
+    /// The public listener, and what one connection may cost.
+    pub struct Listen {
+        /// Where browsers connect.
+        public: SocketAddr = PUBLIC,
+        /// Fan-out threads, each with its own share of the subscribers; 0 means one per core.
+        shards: usize = SHARDS,
+        /// Most connections that are open at a time; 0 means the descriptor limit less 256.
+        connections: usize = CONNECTIONS,
+        /// How long a client may take to send a request's head.
+        head_timeout: Span = HEAD_TIMEOUT,
+        /// How long a kept-alive connection may wait for its next request.
+        idle_timeout: Span = IDLE_TIMEOUT,
+        /// How long a request's body may stay silent before the connection is closed.
+        body_timeout: Span = BODY_TIMEOUT,
+        /// Largest request head, at least 8KiB; a larger one is answered with 431.
+        head_size: Size = HEAD_SIZE,
+        /// Most header fields in a request; one with more is answered with 431.
+        headers: usize = HEADERS,
+    }
+}
+
+impl Listen {
+    pub(super) fn validate(&self) -> Result<(), Problem> {
+        require(
+            self.shards <= MOST_SHARDS,
+            "listen.shards",
+            format!("{} is too many, expected 0 (one per core) to {MOST_SHARDS}", self.shards),
+        )?;
+        for (key, span) in [
+            ("listen.head_timeout", self.head_timeout),
+            ("listen.idle_timeout", self.idle_timeout),
+            ("listen.body_timeout", self.body_timeout),
+        ] {
+            require(!span.is_zero(), key, "must be longer than 0")?;
+        }
+        require(
+            self.head_size >= SMALLEST_HEAD,
+            "listen.head_size",
+            format!("{} is too small, expected at least {SMALLEST_HEAD}", self.head_size),
+        )?;
+        require(self.headers > 0, "listen.headers", "must be at least 1")
+    }
+}
