@@ -1,3 +1,109 @@
-//! The load tool.
+//! The load tool: subscribers by the ten thousand and publishers at any pace against any Server-Sent Events server, over
+//! HTTP only, like a stranger. Every message is checked for loss, repeats and order by every subscriber.
 
-fn main() {}
+use std::fs;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::args::Common;
+use crate::report::Report;
+use crate::scenario::{connect, fanout, publish};
+
+mod answers;
+mod args;
+mod chunked;
+mod clock;
+mod head;
+mod ledger;
+mod lines;
+mod load;
+mod meter;
+mod peers;
+mod procfs;
+mod publisher;
+mod report;
+mod scenario;
+mod sockets;
+mod stamp;
+mod subscriber;
+mod svg;
+mod swarm;
+mod target;
+
+/// Loads Server-Sent Events servers and checks every message
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Many subscribers, few messages: CPU and latency of a delivery
+    Fanout {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: fanout::Options,
+    },
+    /// Everybody connects at once, fresh or behind
+    Connect {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: connect::Options,
+    },
+    /// Many publishes: how many a second, and how long one takes
+    Publish {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: publish::Options,
+    },
+    /// Serve as the comparison's axum server
+    #[command(hide = true)]
+    PeerAxum { listen: SocketAddr },
+    /// Serve as the comparison's bare send() loop
+    #[command(hide = true)]
+    PeerBare { listen: SocketAddr },
+}
+
+fn main() -> ExitCode {
+    clock::now();
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("fantail-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Fanout { common, options } => one(&common, |common| fanout::run(common, &options)),
+        Command::Connect { common, options } => one(&common, |common| connect::run(common, &options)),
+        Command::Publish { common, options } => one(&common, |common| publish::run(common, &options)),
+        Command::PeerAxum { listen } => peers::axum::serve(listen).map(|()| ExitCode::SUCCESS),
+        Command::PeerBare { listen } => peers::bare::serve(listen).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Runs one scenario and reports it; a run with faults fails.
+fn one(common: &Common, scenario: impl FnOnce(&Common) -> anyhow::Result<Report>) -> anyhow::Result<ExitCode> {
+    common.pin()?;
+    let report = scenario(common)?;
+    print!("{}", report.table());
+    if let Some(path) = &common.json {
+        let text = serde_json::to_string_pretty(&report)?;
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(path) = &common.svg {
+        fs::write(path, svg::plot(&report)).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,86 @@
+//! The command line's part that all scenarios share.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::ledger::Ledger;
+use crate::stamp;
+use crate::swarm::Swarm;
+use crate::target::{Format, Names, PublishTarget, SubscribeTarget, Template};
+
+/// Whom to load, and where to report.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Common {
+    /// Where to subscribe, with {channel} in its path
+    #[arg(long, default_value = "http://127.0.0.1:8080/sub/{channel}")]
+    pub(crate) sub: Template,
+    /// Where to publish, with {channel} in its path if the server wants it there
+    #[arg(long, default_value = "http://127.0.0.1:8081/pub/{channel}")]
+    pub(crate) r#pub: Template,
+    /// How a message is published
+    #[arg(long, value_enum, default_value = "raw")]
+    pub(crate) format: Format,
+    /// Between several channels in a subscriber's URL
+    #[arg(long, default_value = "/")]
+    pub(crate) joiner: String,
+    /// A header line for subscribers, such as 'Authorization: Bearer x'; may be repeated
+    #[arg(long)]
+    pub(crate) sub_header: Vec<String>,
+    /// A header line for publishers; may be repeated
+    #[arg(long)]
+    pub(crate) pub_header: Vec<String>,
+    /// The server's process, which stands for its descendants too; may be repeated
+    #[arg(long)]
+    pub(crate) pid: Vec<u32>,
+    /// Bytes of data in a message
+    #[arg(long, default_value_t = 100)]
+    pub(crate) size: usize,
+    /// Publish requests that wait for their answers on one connection, at most
+    #[arg(long, default_value_t = 32)]
+    pub(crate) in_flight: usize,
+    /// Run on this core alone
+    #[arg(long)]
+    pub(crate) cpu: Option<usize>,
+    /// Write the report as JSON
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the report's curve as a plot
+    #[arg(long)]
+    pub(crate) svg: Option<PathBuf>,
+}
+
+impl Common {
+    /// An empty swarm for this server, and the target for its publishers.
+    pub(crate) fn swarm(&self, channels: usize, groups: usize) -> anyhow::Result<(Swarm, PublishTarget)> {
+        let names = Names { run: fastrand::u32(..) };
+        let size = self.size.max(stamp::LEN);
+        let subscribe = SubscribeTarget {
+            template: self.sub.clone(),
+            joiner: self.joiner.clone(),
+            headers: lines(&self.sub_header),
+            names,
+        };
+        let publish = PublishTarget {
+            template: self.r#pub.clone(),
+            format: self.format,
+            headers: lines(&self.pub_header),
+            size,
+            names,
+        };
+        Ok((Swarm::new(subscribe, Ledger::new(names.run, size, channels, groups))?, publish))
+    }
+
+    /// Keeps this process on the core that was asked for.
+    pub(crate) fn pin(&self) -> anyhow::Result<()> {
+        let Some(cpu) = self.cpu else { return Ok(()) };
+        let mut set = rustix::thread::CpuSet::new();
+        set.set(cpu);
+        rustix::thread::sched_setaffinity(None, &set).with_context(|| format!("cannot run on core {cpu}"))
+    }
+}
+
+fn lines(headers: &[String]) -> String {
+    headers.iter().map(|header| format!("{header}\r\n")).collect()
+}

@@ -1,0 +1,6 @@
+//! The scenarios, a file each. A scenario takes whom to load and its own options, and gives a report.
+
+pub(crate) mod connect;
+pub(crate) mod fanout;
+pub(crate) mod publish;
+pub(crate) mod search;

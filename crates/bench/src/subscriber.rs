@@ -1,0 +1,146 @@
+//! One subscriber: a socket, its place in the response, and its cursors. Small, since there are many of them.
+
+use std::io::{ErrorKind, Read, Write};
+
+use mio::net::TcpStream;
+
+use crate::chunked::Chunked;
+use crate::clock;
+use crate::head::{self, Framing};
+use crate::ledger::{Cursors, Ledger, record};
+use crate::lines::{Event, Lines};
+
+/// Where the connection stands.
+#[derive(Debug)]
+enum Stage {
+    /// The request, until the socket is writable.
+    Connecting(Vec<u8>),
+    /// The head's bytes so far.
+    Head(Vec<u8>),
+    Chunked(Chunked),
+    Raw,
+}
+
+/// One subscriber.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) stream: Option<TcpStream>,
+    stage: Stage,
+    lines: Lines,
+    pub(crate) cursors: Cursors,
+    /// The ledger's group for its deliveries.
+    pub(crate) group: u8,
+    /// Whether to remember ids; costs a copy for each message.
+    pub(crate) keep_id: bool,
+    pub(crate) last_id: Vec<u8>,
+}
+
+impl Subscriber {
+    pub(crate) fn new(channels: &[u32], group: u8) -> Self {
+        Self {
+            stream: None,
+            stage: Stage::Raw,
+            lines: Lines::default(),
+            cursors: Cursors::new(channels),
+            group,
+            keep_id: false,
+            last_id: Vec::new(),
+        }
+    }
+
+    /// Takes a socket that is connecting, and the request to send on it.
+    pub(crate) fn start(&mut self, stream: TcpStream, request: Vec<u8>, ledger: &mut Ledger) {
+        ledger.waiting += 1;
+        self.stream = Some(stream);
+        self.stage = Stage::Connecting(request);
+        self.lines = Lines::default();
+    }
+
+    /// Leaves the server.
+    pub(crate) fn leave(&mut self, ledger: &mut Ledger) {
+        if self.stream.take().is_some() {
+            let count = if self.is_open() { &mut ledger.open } else { &mut ledger.waiting };
+            *count -= 1;
+        }
+        self.stage = Stage::Raw;
+    }
+
+    /// The stream's head has been read.
+    fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Chunked(_) | Stage::Raw)
+    }
+
+    /// The poller has news of the socket. `hangup`: the server has sent its last byte, so that a short read does not
+    /// mean that everything was read.
+    pub(crate) fn ready(&mut self, hangup: bool, buffer: &mut [u8], ledger: &mut Ledger) {
+        if let Err(why) = self.advance(hangup, buffer, ledger) {
+            self.leave(ledger);
+            ledger.end(&why);
+        }
+    }
+
+    fn advance(&mut self, hangup: bool, buffer: &mut [u8], ledger: &mut Ledger) -> Result<(), String> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        if let Stage::Connecting(request) = &self.stage {
+            match stream.write(request) {
+                Ok(n) if n == request.len() => self.stage = Stage::Head(Vec::new()),
+                Ok(_) => return Err("request not taken whole".into()),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => return Ok(()),
+                Err(error) => return Err(format!("connect: {error}")),
+            }
+        }
+        loop {
+            let Some(stream) = &mut self.stream else { return Ok(()) };
+            match stream.read(buffer) {
+                Ok(0) => return Err("end of stream".into()),
+                Ok(n) => {
+                    self.take(&buffer[..n], clock::now(), ledger)?;
+                    if n < buffer.len() && !hangup {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("read: {error}")),
+            }
+        }
+    }
+
+    fn take(&mut self, read: &[u8], now: u64, ledger: &mut Ledger) -> Result<(), String> {
+        let mut whole;
+        let mut bytes = read;
+        if let Stage::Head(head) = &mut self.stage {
+            head.extend_from_slice(read);
+            let Some(parsed) = head::parse(head)? else { return Ok(()) };
+            if parsed.status != 200 {
+                return Err(format!("status {}", parsed.status));
+            }
+            whole = std::mem::take(head);
+            whole.drain(..parsed.len);
+            bytes = &whole;
+            self.stage = if parsed.framing == Framing::Chunked { Stage::Chunked(Chunked::new()) } else { Stage::Raw };
+            ledger.open += 1;
+            ledger.waiting -= 1;
+            record(&mut ledger.opened, now.saturating_sub(ledger.opened_from));
+        }
+        let Self { stage, lines, cursors, group, keep_id, last_id, .. } = self;
+        let mut sink = |event: Event<'_>| match event {
+            Event::Message(stamp, len) => ledger.deliver(*group, cursors, stamp, len, now),
+            Event::Foreign => ledger.foreign += 1,
+            Event::Comment => ledger.comments += 1,
+            Event::Id(id) if *keep_id => {
+                last_id.clear();
+                last_id.extend_from_slice(id);
+            }
+            Event::Id(_) => {}
+        };
+        let Stage::Chunked(chunked) = stage else {
+            lines.feed(bytes, sink);
+            return Ok(());
+        };
+        while let Some(piece) = chunked.next(&mut bytes).map_err(|_| "malformed chunk")? {
+            lines.feed(piece, &mut sink);
+        }
+        if chunked.is_done() { Err("last chunk".into()) } else { Ok(()) }
+    }
+}

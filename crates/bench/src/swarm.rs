@@ -1,0 +1,254 @@
+//! The event loop: all subscribers and publishers of a run, in one thread on one poller. A scenario says what to do, and
+//! turns the loop until what it waits for has happened.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime};
+
+use crate::clock::{self, SECOND};
+use crate::ledger::Ledger;
+use crate::load::{End, Load, Pace};
+use crate::publisher::Publisher;
+use crate::sockets;
+use crate::subscriber::Subscriber;
+use crate::target::{PublishTarget, SubscribeTarget};
+
+/// Events that are handled before publishers have their turn: well below a millisecond of reading.
+const EVENTS: usize = 128;
+/// A read takes at most this much.
+const BUFFER: usize = 256 * 1024;
+/// Connections that are started before the loop looks at the others.
+const CONNECTS: usize = 64;
+/// The token of the first publisher; subscribers come below it.
+const FIRST_PUBLISHER: usize = 1 << 32;
+const TIMER: Token = Token(usize::MAX - 1);
+/// A run is given up when nothing more is delivered for so long.
+const STALLED: u64 = 5 * SECOND;
+
+/// The loop and all that it serves.
+#[derive(Debug)]
+pub(crate) struct Swarm {
+    poll: Poll,
+    events: Events,
+    buffer: Vec<u8>,
+    /// Wakes the poller to the microsecond, which its own timeout cannot.
+    timer: OwnedFd,
+    armed: u64,
+    target: SubscribeTarget,
+    pub(crate) subscribers: Vec<Subscriber>,
+    pub(crate) publishers: Vec<Publisher>,
+    pub(crate) ledger: Ledger,
+    /// Subscribers that are still to connect.
+    connecting: VecDeque<usize>,
+    /// At most so many connections without a head at a time.
+    pub(crate) connect_window: usize,
+    /// Connections so far; picks client addresses.
+    connects: usize,
+}
+
+impl Swarm {
+    pub(crate) fn new(target: SubscribeTarget, ledger: Ledger) -> anyhow::Result<Self> {
+        let poll = Poll::new()?;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            buffer: vec![0; BUFFER],
+            timer,
+            armed: 0,
+            target,
+            subscribers: Vec::new(),
+            publishers: Vec::new(),
+            ledger,
+            connecting: VecDeque::new(),
+            connect_window: 256,
+            connects: fastrand::usize(..1 << 20),
+        })
+    }
+
+    /// Adds a subscriber of these channels; [`Self::connect`] connects it.
+    pub(crate) fn add_subscriber(&mut self, channels: &[u32], group: u8) {
+        for &channel in channels {
+            let entry = &mut self.ledger.channels[channel as usize];
+            entry.listeners += 1;
+            entry.group = group;
+        }
+        self.subscribers.push(Subscriber::new(channels, group));
+    }
+
+    /// Adds a publisher, and says its index.
+    pub(crate) fn add_publisher(&mut self, target: PublishTarget, depth: usize, batch: usize) -> usize {
+        let index = self.publishers.len();
+        self.publishers.push(Publisher::new(target, depth, batch, Token(FIRST_PUBLISHER + index)));
+        index
+    }
+
+    /// Lets these subscribers connect in the turns that follow.
+    pub(crate) fn connect(&mut self, subscribers: std::ops::Range<usize>) {
+        self.ledger.restart_opening();
+        self.connecting.extend(subscribers);
+    }
+
+    /// Connects all that were added, and waits until each has its stream.
+    pub(crate) fn connect_all(&mut self) -> anyhow::Result<()> {
+        let all = self.subscribers.len();
+        self.connect(0..all);
+        self.wait_open(all as u64)
+    }
+
+    /// Waits until so many streams are open.
+    pub(crate) fn wait_open(&mut self, wanted: u64) -> anyhow::Result<()> {
+        let (mut open, mut since) = (self.ledger.open, clock::now());
+        while self.ledger.open < wanted {
+            self.turn(clock::now() + SECOND / 4)?;
+            if let Some(why) = &self.ledger.first_end {
+                bail!("{} of {wanted} streams open, then one was lost: {why}", self.ledger.open);
+            }
+            if self.ledger.open != open {
+                (open, since) = (self.ledger.open, clock::now());
+            } else if clock::now() > since + 2 * STALLED {
+                bail!("only {open} of {wanted} streams open, and no more for ten seconds");
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the connections of these subscribers.
+    pub(crate) fn leave(&mut self, subscribers: std::ops::Range<usize>) {
+        for subscriber in &mut self.subscribers[subscribers] {
+            subscriber.leave(&mut self.ledger);
+        }
+    }
+
+    /// Publishes to each of these channels until all their subscribers have read a message, then starts the books
+    /// afresh: from here on nothing may be missing.
+    pub(crate) fn warm_up(&mut self, publisher: usize, channels: &[u32]) -> anyhow::Result<()> {
+        for _ in 0..40 {
+            let load = Load::new(channels.to_vec(), Pace::FlatOut { window: None }, End::Count(channels.len() as u64));
+            self.publishers[publisher].start(load);
+            let end = clock::now() + SECOND * 3 / 4;
+            loop {
+                self.turn((clock::now() + SECOND / 20).min(end))?;
+                let published = self.publishers[publisher].is_done();
+                if published && self.is_level() {
+                    return self.start_counting();
+                }
+                if published && clock::now() >= end {
+                    break;
+                }
+            }
+        }
+        let missing = self.subscribers.iter().filter(|subscriber| subscriber.cursors.as_slice()[0].next == 0).count();
+        bail!("{missing} of {} subscribers were never sent anything in 30 seconds", self.subscribers.len());
+    }
+
+    /// Every subscriber has read the last message of each of its channels.
+    pub(crate) fn is_level(&self) -> bool {
+        let mut cursors = self.subscribers.iter().flat_map(|subscriber| subscriber.cursors.as_slice());
+        cursors.all(|cursor| {
+            let sequence = self.ledger.channels[cursor.channel as usize].sequence;
+            sequence == 0 || cursor.next == sequence + 1
+        })
+    }
+
+    fn start_counting(&mut self) -> anyhow::Result<()> {
+        for cursor in self.subscribers.iter_mut().flat_map(|subscriber| subscriber.cursors.as_mut_slice()) {
+            cursor.next = self.ledger.channels[cursor.channel as usize].sequence + 1;
+        }
+        self.ledger.restart();
+        Ok(())
+    }
+
+    /// Turns until `done`, at most until `deadline`; says whether it was done.
+    pub(crate) fn run(&mut self, deadline: u64, mut done: impl FnMut(&Self) -> bool) -> anyhow::Result<bool> {
+        while !done(self) {
+            if clock::now() >= deadline {
+                return Ok(false);
+            }
+            self.turn(deadline)?;
+        }
+        Ok(true)
+    }
+
+    /// Turns until nothing is outstanding, or nothing has been delivered for some seconds.
+    pub(crate) fn drain(&mut self) -> anyhow::Result<()> {
+        let (mut delivered, mut since) = (self.ledger.delivered(), clock::now());
+        while self.ledger.outstanding() > 0 && clock::now() < since + STALLED {
+            self.turn(clock::now() + SECOND / 10)?;
+            if self.ledger.delivered() != delivered {
+                (delivered, since) = (self.ledger.delivered(), clock::now());
+            }
+        }
+        Ok(())
+    }
+
+    /// One turn: what is due is sent, then one batch of the poller's news is read, waiting for it until `until`.
+    fn turn(&mut self, until: u64) -> anyhow::Result<()> {
+        self.start_connects()?;
+        let mut due = until;
+        for publisher in &mut self.publishers {
+            publisher.tick(self.poll.registry(), &mut self.ledger)?;
+            due = due.min(publisher.due(clock::now(), &self.ledger).unwrap_or(until));
+        }
+        let now = clock::now();
+        let more = !self.connecting.is_empty() && self.ledger.waiting < self.connect_window as u64;
+        let timeout = if due <= now || more { Some(Duration::ZERO) } else { None };
+        if timeout.is_none() {
+            self.arm(due, now)?;
+        }
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error).context("poll"),
+            _ => {}
+        }
+        for event in &self.events {
+            match event.token() {
+                TIMER => {}
+                Token(token) if token >= FIRST_PUBLISHER => {
+                    self.publishers[token - FIRST_PUBLISHER].ready(&mut self.buffer, self.poll.registry())?;
+                }
+                Token(token) => {
+                    let hangup = event.is_read_closed() || event.is_error();
+                    self.subscribers[token].ready(hangup, &mut self.buffer, &mut self.ledger);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start_connects(&mut self) -> anyhow::Result<()> {
+        if self.connecting.is_empty() {
+            return Ok(());
+        }
+        let room = self.connect_window.saturating_sub(self.ledger.waiting as usize).min(CONNECTS);
+        for _ in 0..room.min(self.connecting.len()) {
+            let Some(index) = self.connecting.pop_front() else { break };
+            let mut stream = sockets::connect(self.target.template.address, self.connects).context("connect")?;
+            self.connects += 1;
+            self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+            let subscriber = &mut self.subscribers[index];
+            let channels = subscriber.cursors.as_slice().iter().map(|cursor| cursor.channel);
+            let request = self.target.request(channels, &subscriber.last_id);
+            subscriber.start(stream, request, &mut self.ledger);
+        }
+        Ok(())
+    }
+
+    fn arm(&mut self, due: u64, now: u64) -> io::Result<()> {
+        if self.armed == due && due > now {
+            return Ok(());
+        }
+        self.armed = due;
+        let left = due - now;
+        let value = Timespec { tv_sec: (left / SECOND) as i64, tv_nsec: (left % SECOND).max(1) as i64 };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
+        Ok(())
+    }
+}
