@@ -24,6 +24,9 @@ array (`FANTAIL_CORS__ORIGINS='[\"https://a.example\"]'`) and replaces the whole
 `[[retention]]` too. Unknown keys and variables are refused. `fantail check` prints the effective configuration, or says what
 is wrong and where.
 
+`fantail publish` and `fantail tail` read no configuration. They take the server's URLs from `FANTAIL_CONTROL_URL` and
+`FANTAIL_PUBLIC_URL`, and the key from `FANTAIL_TOKEN`.
+
 A *duration* is a whole number with `ms`, `s`, `m`, `h` or `d`, or `0`. A *size* is a whole number with `KB`, `MB`, `GB` (1000)
 or `KiB`, `MiB`, `GiB` (1024), or a plain number of bytes. An *address* is an IP address with a port; port 0 takes a free one.
 ";
@@ -43,7 +46,8 @@ pub fn reference() -> String {
         };
         let rows: String = fields.iter().map(|field| row(field, defaults.get(field.name))).collect();
         let about = section.doc.trim();
-        page += &format!("\n## `{title}`\n\n{about}\n\n| key | type | default | meaning |\n|---|---|---|---|\n{rows}");
+        let head = "| key | type | default | meaning |\n|---|---|---|---|";
+        page.extend(["\n## `", &title, "`\n\n", about, "\n\n", head, "\n", &rows]);
     }
     page
 }

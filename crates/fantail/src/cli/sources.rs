@@ -1,0 +1,80 @@
+//! The arguments from which a configuration is read: the same for every command that needs one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{Flag, Sources};
+
+/// Where settings come from, beside the environment.
+#[derive(Debug, Args)]
+pub(super) struct SourceArgs {
+    #[arg(long, help = "Read settings from this TOML file [env: FANTAIL_CONFIG]", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one setting; may be repeated
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Where browsers connect (listen.public)
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where the application publishes (control.listen)
+    #[arg(long, value_name = "ADDRESS")]
+    control: Option<String>,
+    /// Fan-out threads, 0 for one per core (listen.shards)
+    #[arg(long, value_name = "N")]
+    shards: Option<String>,
+    /// Keep messages in memory only, whatever journal is configured (journal.url = "memory:")
+    #[arg(long)]
+    ephemeral: bool,
+}
+
+impl SourceArgs {
+    /// These arguments and the environment.
+    pub(super) fn sources(&self) -> Sources {
+        let ephemeral = self.ephemeral.then(|| "memory:".to_owned());
+        let flags = [
+            ("--listen", "listen.public", &self.listen),
+            ("--control", "control.listen", &self.control),
+            ("--shards", "listen.shards", &self.shards),
+            ("--ephemeral", "journal.url", &ephemeral),
+        ];
+        let flags = flags
+            .into_iter()
+            .filter_map(|(name, key, value)| Some(Flag { name, key, value: value.clone()? }))
+            .collect();
+        Sources { file: self.config.clone(), set: self.set.clone(), flags, ..Sources::default() }.with_environment()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::load;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        sources: SourceArgs,
+    }
+
+    fn sources(arguments: &[&str]) -> Sources {
+        let mut sources = Command::parse_from([&["fantail"], arguments].concat()).sources.sources();
+        sources.environment.clear();
+        sources
+    }
+
+    #[test]
+    fn flags_override_set() {
+        let arguments = ["--set", "listen.shards=1", "--shards", "3", "--listen", "[::1]:0", "--ephemeral"];
+        let config = load(&sources(&arguments)).unwrap();
+        assert_eq!((config.listen.shards, config.listen.public.to_string().as_str()), (3, "[::1]:0"));
+    }
+
+    #[test]
+    fn flags_that_are_wrong_are_named() {
+        let error = load(&sources(&["--control", "here"])).unwrap_err().to_string();
+        assert!(error.starts_with("--control: control.listen: invalid socket address"), "{error}");
+    }
+}
