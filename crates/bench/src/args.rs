@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, FromArgMatches};
 
 use crate::ledger::Ledger;
 use crate::stamp;
@@ -79,6 +79,13 @@ impl Common {
         set.set(cpu);
         rustix::thread::sched_setaffinity(None, &set).with_context(|| format!("cannot run on core {cpu}"))
     }
+}
+
+/// Options as they are when nothing is said on the command line, so that defaults are written once.
+pub(crate) fn defaults<T: Args + FromArgMatches>() -> T {
+    let command = T::augment_args(clap::Command::new("defaults").no_binary_name(true));
+    let matches = command.get_matches_from(std::iter::empty::<&str>());
+    T::from_arg_matches(&matches).expect("every option has a default")
 }
 
 fn lines(headers: &[String]) -> String {

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn chunked_body_is_the_same_under_every_split() {
-        let body = b"5\r\nhello\r\nC;ext=\"x\"\r\n, wide world\r\n1A\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\nT: x\r\n\r\n";
+        let body =
+            b"5\r\nhello\r\nC;ext=\"x\"\r\n, wide world\r\n1A\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\nT: x\r\n\r\n";
         for first in 0..body.len() {
             for second in first..body.len() {
                 let (mut chunked, mut out) = (Chunked::new(), Vec::new());

@@ -10,12 +10,13 @@ use clap::{Parser, Subcommand};
 
 use crate::args::Common;
 use crate::report::Report;
-use crate::scenario::{connect, fanout, publish};
+use crate::scenario::{channels, connect, fairness, fanout, idle, publish};
 
 mod answers;
 mod args;
 mod chunked;
 mod clock;
+mod compare;
 mod head;
 mod ledger;
 mod lines;
@@ -64,12 +65,41 @@ enum Command {
         #[command(flatten)]
         options: publish::Options,
     },
+    /// Subscribers that wait: memory and CPU of each
+    Idle {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: idle::Options,
+    },
+    /// Many idle channels: memory of each, cost of a publish beside them
+    Channels {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: channels::Options,
+    },
+    /// Many small channels beside one that is published flat out
+    Fairness {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: fairness::Options,
+    },
+    /// All servers that are installed, the same work in turn, and a table
+    Compare {
+        #[command(flatten)]
+        options: compare::Options,
+    },
     /// Serve as the comparison's axum server
     #[command(hide = true)]
     PeerAxum { listen: SocketAddr },
     /// Serve as the comparison's bare send() loop
     #[command(hide = true)]
     PeerBare { listen: SocketAddr },
+    /// Serve as the application behind Pushpin
+    #[command(hide = true)]
+    GripOrigin { listen: SocketAddr },
 }
 
 fn main() -> ExitCode {
@@ -88,7 +118,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Fanout { common, options } => one(&common, |common| fanout::run(common, &options)),
         Command::Connect { common, options } => one(&common, |common| connect::run(common, &options)),
         Command::Publish { common, options } => one(&common, |common| publish::run(common, &options)),
+        Command::Idle { common, options } => one(&common, |common| idle::run(common, &options)),
+        Command::Channels { common, options } => one(&common, |common| channels::run(common, &options)),
+        Command::Fairness { common, options } => one(&common, |common| fairness::run(common, &options)),
+        Command::Compare { options } => compare::run(&options).map(|()| ExitCode::SUCCESS),
         Command::PeerAxum { listen } => peers::axum::serve(listen).map(|()| ExitCode::SUCCESS),
+        Command::GripOrigin { listen } => peers::grip_origin::serve(listen).map(|()| ExitCode::SUCCESS),
         Command::PeerBare { listen } => peers::bare::serve(listen).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -36,10 +36,6 @@ impl Meter {
         let elapsed = (clock::now() - self.started).max(1);
         let server = procfs::cpu_between(&self.server, &procfs::cpu(&self.pids));
         let load = procfs::cpu_between(&self.load, &procfs::cpu(&[std::process::id()]));
-        Usage {
-            server: (!self.pids.is_empty()).then_some(server),
-            load: 100.0 * load as f64 / elapsed as f64,
-            elapsed,
-        }
+        Usage { server: (!self.pids.is_empty()).then_some(server), load: 100.0 * load as f64 / elapsed as f64, elapsed }
     }
 }

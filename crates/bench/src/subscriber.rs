@@ -30,6 +30,8 @@ pub(crate) struct Subscriber {
     pub(crate) cursors: Cursors,
     /// The ledger's group for its deliveries.
     pub(crate) group: u8,
+    /// Whether it is watched before the crowd.
+    pub(crate) urgent: bool,
     /// Whether to remember ids; costs a copy for each message.
     pub(crate) keep_id: bool,
     pub(crate) last_id: Vec<u8>,
@@ -43,6 +45,7 @@ impl Subscriber {
             lines: Lines::default(),
             cursors: Cursors::new(channels),
             group,
+            urgent: false,
             keep_id: false,
             last_id: Vec::new(),
         }

@@ -9,14 +9,17 @@ const MARGIN: f64 = 56.0;
 /// The report's curve; `y` is logarithmic if it spans more than a factor of 20.
 pub(crate) fn plot(report: &Report) -> String {
     let points = &report.curve.points;
-    let range = |values: &mut dyn Iterator<Item = f64>| values.fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(v), b.max(v)));
+    let range =
+        |values: &mut dyn Iterator<Item = f64>| values.fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(v), b.max(v)));
     let (left, right) = range(&mut points.iter().map(|p| p.0));
     let (low, high) = range(&mut points.iter().map(|p| p.1));
     let logarithmic = low > 0.0 && high / low > 20.0;
     let scale = |v: f64| if logarithmic { v.ln() } else { v };
     let bottom = if logarithmic { scale(low) } else { 0.0 };
     let x = |v: f64| MARGIN + (WIDTH - 2.0 * MARGIN) * (v - left) / (right - left).max(f64::EPSILON);
-    let y = |v: f64| HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * (scale(v) - bottom) / (scale(high) - bottom).max(f64::EPSILON);
+    let y = |v: f64| {
+        HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * (scale(v) - bottom) / (scale(high) - bottom).max(f64::EPSILON)
+    };
 
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"11\">\n\
@@ -36,11 +39,26 @@ pub(crate) fn plot(report: &Report) -> String {
         let part = f64::from(n) / 4.0;
         let (vx, level) = (left + (right - left) * part, bottom + (scale(high) - bottom) * part);
         let vy = if logarithmic { level.exp() } else { level };
-        out += &format!("<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n", x(vx), HEIGHT - 36.0, number(vx));
-        out += &format!("<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n", MARGIN - 6.0, y(vy) + 4.0, number(vy));
+        out += &format!(
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
+            x(vx),
+            HEIGHT - 36.0,
+            number(vx)
+        );
+        out += &format!(
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
+            MARGIN - 6.0,
+            y(vy) + 4.0,
+            number(vy)
+        );
         out += &format!("<path d=\"M{MARGIN} {0:.1}H{1}\" stroke=\"#ddd\"/>\n", y(vy), WIDTH - MARGIN);
     }
-    out += &format!("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", WIDTH / 2.0, HEIGHT - 14.0, escape(&report.curve.x));
+    out += &format!(
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
+        WIDTH / 2.0,
+        HEIGHT - 14.0,
+        escape(&report.curve.x)
+    );
     out += &format!("<text x=\"{MARGIN}\" y=\"46\">{}</text>\n</svg>\n", escape(&report.curve.y));
     out
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
 
 use crate::clock::{self, SECOND};
 use crate::ledger::Ledger;
@@ -28,6 +30,8 @@ const CONNECTS: usize = 64;
 /// The token of the first publisher; subscribers come below it.
 const FIRST_PUBLISHER: usize = 1 << 32;
 const TIMER: Token = Token(usize::MAX - 1);
+/// The urgent poller has news.
+const URGENT: Token = Token(usize::MAX - 2);
 /// A run is given up when nothing more is delivered for so long.
 const STALLED: u64 = 5 * SECOND;
 
@@ -35,6 +39,9 @@ const STALLED: u64 = 5 * SECOND;
 #[derive(Debug)]
 pub(crate) struct Swarm {
     poll: Poll,
+    /// Publishers and the subscribers whose latency is watched beside a crowd: they are looked at between the crowd's
+    /// batches, so that a figure tells how late the server was, and not how busy this loop is with the crowd.
+    urgent: Poll,
     events: Events,
     buffer: Vec<u8>,
     /// Wakes the poller to the microsecond, which its own timeout cannot.
@@ -54,11 +61,13 @@ pub(crate) struct Swarm {
 
 impl Swarm {
     pub(crate) fn new(target: SubscribeTarget, ledger: Ledger) -> anyhow::Result<Self> {
-        let poll = Poll::new()?;
+        let (poll, urgent) = (Poll::new()?, Poll::new()?);
+        poll.registry().register(&mut SourceFd(&urgent.as_raw_fd()), URGENT, Interest::READABLE)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
         Ok(Self {
             poll,
+            urgent,
             events: Events::with_capacity(EVENTS),
             buffer: vec![0; BUFFER],
             timer,
@@ -81,6 +90,13 @@ impl Swarm {
             entry.group = group;
         }
         self.subscribers.push(Subscriber::new(channels, group));
+    }
+
+    /// Watches these subscribers before all others.
+    pub(crate) fn make_urgent(&mut self, subscribers: std::ops::Range<usize>) {
+        for subscriber in &mut self.subscribers[subscribers] {
+            subscriber.urgent = true;
+        }
     }
 
     /// Adds a publisher, and says its index.
@@ -189,12 +205,12 @@ impl Swarm {
         Ok(())
     }
 
-    /// One turn: what is due is sent, then one batch of the poller's news is read, waiting for it until `until`.
+    /// One turn: what is due is sent, then one batch of each poller's news is read, waiting for it until `until`.
     fn turn(&mut self, until: u64) -> anyhow::Result<()> {
         self.start_connects()?;
         let mut due = until;
         for publisher in &mut self.publishers {
-            publisher.tick(self.poll.registry(), &mut self.ledger)?;
+            publisher.tick(self.urgent.registry(), &mut self.ledger)?;
             due = due.min(publisher.due(clock::now(), &self.ledger).unwrap_or(until));
         }
         let now = clock::now();
@@ -203,15 +219,18 @@ impl Swarm {
         if timeout.is_none() {
             self.arm(due, now)?;
         }
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error).context("poll"),
-            _ => {}
-        }
+        poll(&mut self.poll, &mut self.events, timeout)?;
+        self.dispatch()?;
+        poll(&mut self.urgent, &mut self.events, Some(Duration::ZERO))?;
+        self.dispatch()
+    }
+
+    fn dispatch(&mut self) -> anyhow::Result<()> {
         for event in &self.events {
             match event.token() {
-                TIMER => {}
+                TIMER | URGENT => {}
                 Token(token) if token >= FIRST_PUBLISHER => {
-                    self.publishers[token - FIRST_PUBLISHER].ready(&mut self.buffer, self.poll.registry())?;
+                    self.publishers[token - FIRST_PUBLISHER].ready(&mut self.buffer, self.urgent.registry())?;
                 }
                 Token(token) => {
                     let hangup = event.is_read_closed() || event.is_error();
@@ -231,8 +250,9 @@ impl Swarm {
             let Some(index) = self.connecting.pop_front() else { break };
             let mut stream = sockets::connect(self.target.template.address, self.connects).context("connect")?;
             self.connects += 1;
-            self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
             let subscriber = &mut self.subscribers[index];
+            let poll = if subscriber.urgent { &self.urgent } else { &self.poll };
+            poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
             let channels = subscriber.cursors.as_slice().iter().map(|cursor| cursor.channel);
             let request = self.target.request(channels, &subscriber.last_id);
             subscriber.start(stream, request, &mut self.ledger);
@@ -250,5 +270,12 @@ impl Swarm {
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
         Ok(())
+    }
+}
+
+fn poll(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> anyhow::Result<()> {
+    match poll.poll(events, timeout) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error).context("poll"),
+        _ => Ok(()),
     }
 }

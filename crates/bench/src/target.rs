@@ -176,7 +176,11 @@ mod tests {
             let stamp = Stamp { run: 1, channel: 3, sequence: 1, scheduled: 1 };
             let (mut body, mut out) = (Vec::new(), Vec::new());
             target.request(&[stamp], &mut body, &mut out);
-            let head = crate::head::parse(&[b"HTTP/1.1 200 OK\r\n", &out[out.windows(2).position(|w| w == b"\r\n").unwrap() + 2..]].concat()).unwrap().unwrap();
+            let head = crate::head::parse(
+                &[b"HTTP/1.1 200 OK\r\n", &out[out.windows(2).position(|w| w == b"\r\n").unwrap() + 2..]].concat(),
+            )
+            .unwrap()
+            .unwrap();
             assert_eq!(head.framing, crate::head::Framing::Length(body.len() as u64));
             if format != Format::Raw {
                 assert!(serde_json::from_slice::<serde_json::Value>(&body).is_ok());

@@ -47,8 +47,8 @@ async fn subscribe(
         let mut channels = channels.lock().unwrap_or_else(PoisonError::into_inner);
         channels.entry(channel).or_insert_with(|| broadcast::channel(CAPACITY).0).subscribe()
     };
-    let events = BroadcastStream::new(receiver)
-        .filter_map(|message| message.ok().map(|data| Ok(Event::default().data(&*data))));
+    let events =
+        BroadcastStream::new(receiver).filter_map(|message| message.ok().map(|data| Ok(Event::default().data(&*data))));
     Sse::new(events).keep_alive(KeepAlive::default())
 }
 

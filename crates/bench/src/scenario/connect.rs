@@ -42,6 +42,7 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
         let other = u8::from(n >= subscribers);
         swarm.add_subscriber(&[u32::from(other)], other);
     }
+    swarm.make_urgent(subscribers..subscribers + bystanders);
     for _ in 0..2 {
         swarm.add_publisher(publish.clone(), common.in_flight, 1);
     }
@@ -51,6 +52,7 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     } else if bystanders > 0 {
         swarm.connect(subscribers..subscribers + bystanders);
         swarm.wait_open(bystanders as u64)?;
+        swarm.warm_up(1, &[1])?;
     }
 
     let started = clock::now() + SECOND;
@@ -91,6 +93,7 @@ fn fall_behind(swarm: &mut Swarm, count: usize, behind: u64) -> anyhow::Result<(
         subscriber.keep_id = true;
     }
     swarm.warm_up(0, &[0])?;
+    swarm.warm_up(1, &[1])?;
     swarm.leave(0..count);
     let back = clock::now() + PAUSE;
     swarm.run(back, |_| false)?;

@@ -89,7 +89,8 @@ fn populate(common: &Common, options: &Options) -> anyhow::Result<(Swarm, Vec<u3
     let (mut swarm, publish) = common.swarm(channels + own * subscribers, 1)?;
     for n in 0..subscribers {
         let first_own = channels + n * own;
-        let mine: Vec<u32> = std::iter::once(n % channels).chain(first_own..first_own + own).map(|c| c as u32).collect();
+        let mine: Vec<u32> =
+            std::iter::once(n % channels).chain(first_own..first_own + own).map(|c| c as u32).collect();
         swarm.add_subscriber(&mine, 0);
     }
     swarm.add_publisher(publish, common.in_flight, 1);

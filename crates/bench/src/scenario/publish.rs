@@ -36,7 +36,8 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     let Options { channels, subscribers_per_channel: per, .. } = *options;
     let in_flight = common.in_flight;
     let batch = if options.ndjson { options.batch } else { 1 };
-    let settings = format!("{channels} channels, {per} subscribers each, {in_flight} requests in flight, {batch} messages each");
+    let settings =
+        format!("{channels} channels, {per} subscribers each, {in_flight} requests in flight, {batch} messages each");
     let mut report = Report::new("publish", settings);
 
     allow_descriptors(channels * per)?;
@@ -55,7 +56,9 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     let meter = Meter::start(&common.pid);
     let first = clock::now();
     let end = first + (options.seconds * SECOND as f64) as u64;
-    let pace = options.rate.map_or(Pace::FlatOut { window: None }, |rate| Pace::Every { first, interval: SECOND as f64 / rate });
+    let pace = options
+        .rate
+        .map_or(Pace::FlatOut { window: None }, |rate| Pace::Every { first, interval: SECOND as f64 / rate });
     swarm.publishers[0].start(Load::new(all, pace, End::At(end)));
     swarm.run(end + 5 * SECOND, |swarm| swarm.publishers[0].is_done())?;
     swarm.drain()?;

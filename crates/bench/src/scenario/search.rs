@@ -51,9 +51,11 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
                 }
             }
         }
-        None => while at > 0 && !attempt(at - 1)? {
-            at -= 1;
-        },
+        None => {
+            while at > 0 && !attempt(at - 1)? {
+                at -= 1;
+            }
+        }
     }
 
     tried.sort_by(|a, b| a.0.total_cmp(&b.0));

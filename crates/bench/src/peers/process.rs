@@ -1,0 +1,77 @@
+//! A child process on a core of its own, ended when it is dropped.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a server may take to listen, and to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    name: String,
+    /// What it printed, told if it does not come up.
+    output: std::path::PathBuf,
+}
+
+impl Process {
+    /// Starts a program on a core; `taskset` becomes the program, so that the process id is its own.
+    pub(crate) fn start(cpu: usize, program: &str, args: &[&str], dir: &Path) -> anyhow::Result<Self> {
+        let output = dir.join(format!("output-{}", fastrand::u32(..)));
+        let file = File::create(&output)?;
+        let mut command = Command::new("taskset");
+        command.args(["-c", &cpu.to_string(), program]).args(args);
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = command.spawn().with_context(|| format!("cannot start {program}"))?;
+        Ok(Self { child, name: program.to_owned(), output })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until something accepts connections there.
+    pub(crate) fn wait_listening(&self, address: SocketAddr) -> anyhow::Result<()> {
+        let since = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if since.elapsed() > PATIENCE {
+                let output = std::fs::read_to_string(&self.output).unwrap_or_default();
+                bail!("{} does not listen on {address}: {output}", self.name);
+            }
+            sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The first line that a program prints when asked so.
+pub(crate) fn output(program: &OsStr, arg: &str) -> String {
+    let Ok(output) = Command::new(program).arg(arg).output() else { return "unknown version".into() };
+    let text = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&text).lines().next().unwrap_or("unknown version").to_owned()
+}
