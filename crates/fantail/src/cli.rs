@@ -13,14 +13,15 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 /// Fantail, a hub for Server-Sent Events.
-#[derive(Debug, Parser)]
+// SECURITY: arguments may hold keys, so none of the structs can be printed.
+#[derive(Parser)]
 #[command(name = "fantail", version, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Run the server.
     Serve(serve::ServeArgs),

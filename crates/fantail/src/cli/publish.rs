@@ -30,7 +30,7 @@ const PIECE: usize = 64 * 1024;
 /// Pieces that are read ahead of what the server takes.
 const PIECES: usize = 4;
 
-#[derive(Debug, Args)]
+#[derive(Args)]
 pub(super) struct PublishArgs {
     /// The channel
     channel: String,

@@ -24,7 +24,7 @@ use crate::{
 /// The exit code after a second signal, as a shell reports an interrupted program.
 const INTERRUPTED: i32 = 130;
 
-#[derive(Debug, Args)]
+#[derive(Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     sources: SourceArgs,

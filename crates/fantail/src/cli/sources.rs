@@ -7,7 +7,7 @@ use clap::Args;
 use crate::config::{Flag, Sources};
 
 /// Where settings come from, beside the environment.
-#[derive(Debug, Args)]
+#[derive(Args)]
 pub(super) struct SourceArgs {
     #[arg(long, help = "Read settings from this TOML file [env: FANTAIL_CONFIG]", value_name = "FILE")]
     config: Option<PathBuf>,

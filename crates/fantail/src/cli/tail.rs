@@ -34,7 +34,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// What a server may ask for at most; beyond, it might as well have ended the stream.
 const MOST_RETRY: Duration = Duration::from_hours(1);
 
-#[derive(Debug, Args)]
+#[derive(Args)]
 pub(super) struct TailArgs {
     /// The channels
     #[arg(required = true, value_name = "CHANNEL")]

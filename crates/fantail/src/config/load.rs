@@ -19,7 +19,9 @@ pub const PUBLIC_URL: &str = "FANTAIL_PUBLIC_URL";
 pub const TOKEN: &str = "FANTAIL_TOKEN";
 
 /// Everything that a configuration is read from, beside the defaults.
-#[derive(Debug, Clone, Default)]
+///
+/// SECURITY: it holds secrets as they were given, so it cannot be printed.
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The file; if there is none, the environment variable `FANTAIL_CONFIG` may name one.
     pub file: Option<PathBuf>,
@@ -32,7 +34,7 @@ pub struct Sources {
 }
 
 /// A flag that stands for a setting.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Flag {
     /// The flag, for errors: `--listen`.
     pub name: &'static str,
