@@ -40,6 +40,9 @@ pub(crate) struct Common {
     /// Publish requests that wait for their answers on one connection, at most
     #[arg(long, default_value_t = 32)]
     pub(crate) in_flight: usize,
+    /// Connections that are being opened at a time, where not all are to come at once
+    #[arg(long, default_value_t = 256)]
+    pub(crate) connect_window: usize,
     /// Run on this core alone
     #[arg(long)]
     pub(crate) cpu: Option<usize>,
@@ -69,7 +72,8 @@ impl Common {
             size,
             names,
         };
-        Ok((Swarm::new(subscribe, Ledger::new(names.run, size, channels, groups))?, publish))
+        let ledger = Ledger::new(names.run, size, channels, groups);
+        Ok((Swarm::new(subscribe, ledger, self.connect_window)?, publish))
     }
 
     /// Keeps this process on the core that was asked for.

@@ -149,6 +149,7 @@ impl Peer {
                 common.r#pub = format!("http://127.0.0.1:{control}/publish/").parse()?;
                 common.format = Format::Grip;
                 common.in_flight = 1;
+                common.connect_window = 16; // with more it answers 502 to some
                 let arg = format!("--config={}", conf.display());
                 processes.push(Process::start(cpu, "pushpin", &[&arg], dir.path())?);
                 let origin = format!("127.0.0.1:{origin}");
@@ -158,8 +159,9 @@ impl Peer {
             }
         }
         common.pid = vec![processes[0].id()];
-        processes[0].wait_listening(common.sub.address)?;
         processes[0].wait_listening(common.r#pub.address)?;
+        let request = format!("GET /sub/start HTTP/1.1\r\nHost: {}\r\n\r\n", common.sub.address);
+        processes[0].wait_answering(common.sub.address, request.as_bytes())?;
         Ok(Running { common, batch, _processes: processes, _dir: dir })
     }
 }

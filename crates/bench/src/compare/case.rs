@@ -77,6 +77,7 @@ impl Case {
             Self::Search => &[
                 ("highest rate with p99 ≤ 250 ms, messages", "highest rate", "/s"),
                 ("highest rate with p99 ≤ 250 ms, deliveries", "deliveries per second", "/s"),
+                ("server CPU per delivery at that rate", "server CPU per delivery", "µs"),
             ],
             Self::FlatOut => &[
                 ("published flat out, deliveries", "deliveries per second", "/s"),

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -40,11 +41,28 @@ impl Process {
 
     /// Waits until something accepts connections there.
     pub(crate) fn wait_listening(&self, address: SocketAddr) -> anyhow::Result<()> {
+        self.wait(&format!("listen on {address}"), || TcpStream::connect(address).is_ok())
+    }
+
+    /// Waits until this request is answered with 200: behind an open port a server may still be starting.
+    pub(crate) fn wait_answering(&self, address: SocketAddr, request: &[u8]) -> anyhow::Result<()> {
+        let answered = || -> std::io::Result<bool> {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            stream.write_all(request)?;
+            let mut start = [0; 12];
+            stream.read_exact(&mut start)?;
+            Ok(start.ends_with(b" 200"))
+        };
+        self.wait(&format!("answer on {address}"), || answered().unwrap_or(false))
+    }
+
+    fn wait(&self, what: &str, mut done: impl FnMut() -> bool) -> anyhow::Result<()> {
         let since = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        while !done() {
             if since.elapsed() > PATIENCE {
                 let output = std::fs::read_to_string(&self.output).unwrap_or_default();
-                bail!("{} does not listen on {address}: {output}", self.name);
+                bail!("{} does not {what}: {output}", self.name);
             }
             sleep(Duration::from_millis(50));
         }

@@ -1,5 +1,5 @@
-//! The highest rate that a server keeps, on a fixed grid of quarters: it climbs in big steps until one fails, then in
-//! single steps from the last that passed.
+//! The highest rate that a server keeps, on a fixed grid of quarters: big steps up until one fails, or down until one passes,
+//! then single steps up from the last that passed.
 
 use crate::args::Common;
 use crate::report::{Curve, Report};
@@ -7,7 +7,7 @@ use crate::scenario::fanout::{Options, step};
 
 /// The grid's first rate, in messages a second; step n is this × 1.25ⁿ.
 const FIRST: f64 = 1.0;
-/// Where the climb starts, and how far a big step goes.
+/// Where it starts, and how far a big step goes.
 const START: i32 = 12;
 const STRIDE: i32 = 4;
 /// The rule: milliseconds of p99.
@@ -37,24 +37,24 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
         Ok(passed)
     };
 
-    let mut best = None;
     let mut at = START;
-    while at <= LAST && attempt(at)? {
-        best = Some(at);
+    let mut passed = attempt(at)?;
+    if passed {
+        while passed && at < LAST {
+            at += STRIDE;
+            passed = attempt(at)?;
+        }
+    } else {
+        while !passed && at > 0 {
+            at -= STRIDE;
+            passed = attempt(at)?;
+        }
         at += STRIDE;
     }
-    match best {
-        Some(passed) => {
-            for next in passed + 1..at {
-                if !attempt(next)? {
-                    break;
-                }
-            }
-        }
-        None => {
-            while at > 0 && !attempt(at - 1)? {
-                at -= 1;
-            }
+    // The last that passed is a stride below `at`, which did not.
+    for next in at - STRIDE + 1..at {
+        if !attempt(next)? {
+            break;
         }
     }
 
