@@ -1,1 +1,183 @@
-//! The server.
+//! Fantail: one program at the edge where `EventSource` connections stop.
+//!
+//! This file is the only place that constructs the parts and wires them together.
+
+pub mod cli;
+pub mod config;
+pub mod dialect;
+pub mod fanout;
+pub mod http;
+pub mod listen;
+pub mod metrics;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fantail_hub::journal::MemoryJournal;
+use fantail_hub::{Clock, Hub, HubLimits, Journal, Limits, Retention};
+use thiserror::Error;
+use tokio::sync::{Semaphore, watch};
+
+use config::{Config, Door, JournalUrl};
+use fanout::{Farewell, Shards};
+use http::App;
+use metrics::Metrics;
+
+/// Descriptors that are kept for other things than connections.
+const RESERVED_DESCRIPTORS: usize = 256;
+/// Connections where the system sets no limit on descriptors.
+const UNLIMITED: usize = 1_000_000;
+/// How often what is due by age or idleness is done.
+const MAINTENANCE: Duration = Duration::from_millis(500);
+
+/// A server that holds its sockets and has not begun to serve.
+pub struct Server {
+    public: TcpListener,
+    control: TcpListener,
+    app: Arc<App>,
+    hub: Arc<Hub>,
+    config: Config,
+}
+
+/// Why a server could not be made.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A listener's address is taken, or not ours.
+    #[error("cannot listen on {address} ({setting})")]
+    Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// Where it was asked for.
+        setting: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system gave no thread or no poller.
+    #[error("cannot start the shards")]
+    Shards(#[source] io::Error),
+}
+
+impl Server {
+    /// Takes the sockets and starts the shards.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn new(config: Config) -> Result<Self, StartError> {
+        let bind =
+            |address, setting| listen::bind(address).map_err(|source| StartError::Listen { address, setting, source });
+        let public = bind(config.listen.public, "listen.public")?;
+        let control = bind(config.control.listen, "control.listen")?;
+        let hub = Arc::new(hub(&config));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shards = if config.listen.shards == 0 { cores } else { config.listen.shards };
+        let metrics = Arc::new(Metrics::new(shards));
+        let shards = Arc::new(Shards::start(&hub, &metrics).map_err(StartError::Shards)?);
+        let app = Arc::new(App::new(&config, Arc::clone(&hub), shards, metrics));
+        Ok(Self { public, control, app, hub, config })
+    }
+
+    /// Where the public listener is.
+    pub fn public_addr(&self) -> SocketAddr {
+        self.public.local_addr().unwrap_or(self.config.listen.public)
+    }
+
+    /// Where the control listener is.
+    pub fn control_addr(&self) -> SocketAddr {
+        self.control.local_addr().unwrap_or(self.config.control.listen)
+    }
+
+    /// What the journal is and promises, for people.
+    pub fn journal(&self) -> String {
+        self.hub.journal().describe()
+    }
+
+    /// Serves until `stop` is done, then stops: no new connections, publishes finish, every stream is told to come back.
+    ///
+    /// # Errors
+    /// If a listener cannot be served.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let Self { public, control, app, hub, config } = self;
+        let (stopping, told) = watch::channel(false);
+        let places = Arc::new(Semaphore::new(connections(&config)));
+        let all = places.available_permits();
+        let shared = Arc::new(listen::Shared {
+            app: Arc::clone(&app),
+            places: Arc::clone(&places),
+            stopping: told,
+            settings: config.listen.clone(),
+        });
+        let public = tokio::spawn(listen::accept(public, Door::Public, Arc::clone(&shared)));
+        let control = tokio::spawn(listen::accept(control, Door::Control, shared));
+        let upkeep = tokio::spawn(upkeep(hub));
+        let ended = async { tokio::try_join!(flat(public), flat(control)) };
+        let result = tokio::select! {
+            () = stop => Ok(()),
+            ended = ended => ended.map(drop),
+        };
+        tracing::info!("stopping");
+        app.stop();
+        // Nobody is left to tell if the listeners are gone.
+        let _ = stopping.send(true);
+        let farewell = Farewell { window: config.stop.window.get(), frame: config.stop.frame.get() };
+        let gone = async {
+            app.shards().stop(farewell).await;
+            // Every connection gives its place back when it goes.
+            let all = u32::try_from(all).unwrap_or(u32::MAX);
+            let _ = places.acquire_many(all).await;
+        };
+        if tokio::time::timeout(config.stop.deadline.get(), gone).await.is_err() {
+            let left = all - places.available_permits();
+            tracing::warn!(connections = left, "the deadline came before they had gone (stop.deadline)");
+        }
+        upkeep.abort();
+        result
+    }
+}
+
+async fn flat(task: tokio::task::JoinHandle<io::Result<()>>) -> io::Result<()> {
+    task.await.map_err(io::Error::other)?
+}
+
+async fn upkeep(hub: Arc<Hub>) {
+    let mut ticks = tokio::time::interval(MAINTENANCE);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        hub.maintain();
+    }
+}
+
+fn hub(config: &Config) -> Hub {
+    let journal: Arc<dyn Journal> = match config.journal.url {
+        JournalUrl::Memory => Arc::new(MemoryJournal::new(config.idempotency.window.get(), config.idempotency.keys)),
+    };
+    let default = Limits { messages: config.hub.messages, age: config.hub.age.get(), bytes: config.hub.bytes.bytes() };
+    let prefixes = config.retention.iter().map(|rule| {
+        let limits = Limits {
+            messages: rule.messages.unwrap_or(default.messages),
+            age: rule.age.map_or(default.age, config::Span::get),
+            bytes: rule.bytes.map_or(default.bytes, config::Size::bytes),
+        };
+        (rule.prefix.clone(), limits)
+    });
+    let limits = HubLimits {
+        memory: config.hub.memory.bytes(),
+        message: config.hub.message.bytes(),
+        channels: config.hub.channels,
+        channel_idle: config.hub.channel_idle.get(),
+        floors: config.hub.floors,
+    };
+    Hub::new(journal, Retention::new(default, prefixes), limits, Clock::system())
+}
+
+/// How many connections there may be: what is configured, else what the descriptors allow.
+fn connections(config: &Config) -> usize {
+    if config.listen.connections != 0 {
+        return config.listen.connections.min(Semaphore::MAX_PERMITS);
+    }
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map_or(UNLIMITED, |limit| usize::try_from(limit).unwrap_or(UNLIMITED));
+    limit.saturating_sub(RESERVED_DESCRIPTORS).max(1)
+}

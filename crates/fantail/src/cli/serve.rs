@@ -37,7 +37,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     raise_descriptor_limit();
     let stop = stop_signal().context("cannot listen for signals")?;
     let mut banner = Banner::new(&config);
-    let server = Server::new(config).await?;
+    let server = Server::new(config)?;
     banner.public = server.public_addr();
     banner.control = server.control_addr();
     // Whether anyone reads the banner is no reason to stop.

@@ -1,0 +1,4 @@
+//! The conventions of families of clients: how their requests are read and how their streams look. Parsing and rendering
+//! only.
+
+pub mod native;

@@ -1,0 +1,209 @@
+//! Shards: threads that own the sockets of subscribers and hand them what their channels hold. Knows the hub and sockets;
+//! knows neither HTTP nor a dialect: what a stream says at its start, in a ping and at its end are given bytes.
+
+mod conn;
+mod inbox;
+mod room;
+mod shard;
+mod wheel;
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fantail_hub::{Framing, Hub, Plan, Profile};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::metrics::{Metrics, ShardMetrics};
+use inbox::{Command, Inbox};
+
+/// How the streams of one route behave. Shared by all of them.
+#[derive(Debug)]
+pub struct Style {
+    /// How their messages look.
+    pub profile: Profile,
+    /// A connection that was silent for so long gets `ping_text`; zero for never.
+    pub ping: Duration,
+    /// What a ping says.
+    pub ping_text: &'static [u8],
+    /// How long a connection may last, at most and at least; `None` for ever.
+    pub lifetime: Option<(Duration, Duration)>,
+    /// How long a socket may take nothing before its subscriber is dropped; zero for ever.
+    pub stall_limit: Duration,
+    /// The kernel's send buffer, in bytes.
+    pub send_buffer: usize,
+    /// `TCP_NOTSENT_LOWAT`, in bytes: how much unsent data makes a socket "full".
+    pub unsent_low: u32,
+    /// `TCP_USER_TIMEOUT`: how long sent data may stay unacknowledged before the peer counts as gone.
+    pub user_timeout: Duration,
+}
+
+/// What a subscriber in a shard waits for.
+pub enum Errand {
+    /// A stream: everything, for as long as the connection lasts. The response head has been sent.
+    Stream,
+    /// One answer: what is due as soon as something is, or nothing after a while. The shard writes the whole response and
+    /// gives the socket back.
+    Answer(Box<Answer>),
+}
+
+/// How a single answer is made and where its socket goes afterwards.
+pub struct Answer {
+    /// How long to wait.
+    pub wait: Duration,
+    /// The whole response, head and all, around what is due.
+    pub response: Respond,
+    /// Takes the socket back; `None` closes it instead.
+    pub back: Option<TakeBack>,
+}
+
+/// Makes a whole response around a body's last part.
+pub type Respond = Box<dyn Fn(&[u8]) -> Vec<u8> + Send>;
+
+/// Takes a socket that a shard is done with, and its place among the connections.
+pub type TakeBack = Box<dyn FnOnce(TcpStream, OwnedSemaphorePermit) + Send>;
+
+/// A subscriber on its way into a shard.
+pub struct Attach {
+    /// The socket, non-blocking.
+    pub socket: TcpStream,
+    /// Who is at its other end.
+    pub peer: SocketAddr,
+    /// Its place among the connections; given back when it goes.
+    pub permit: OwnedSemaphorePermit,
+    /// What it listens to, and from where.
+    pub plan: Plan,
+    /// How its route behaves.
+    pub style: Arc<Style>,
+    /// How its frames are delimited.
+    pub framing: Framing,
+    /// Who it is, where that is known.
+    pub identity: Option<Arc<str>>,
+    /// What it waits for.
+    pub errand: Errand,
+}
+
+/// A subscriber that cannot keep up, as statistics name it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Slow {
+    /// What `POST /subscribers/{id}/end` takes.
+    pub id: String,
+    /// Its address.
+    pub peer: String,
+    /// Who it is, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// Its channels.
+    pub channels: Vec<String>,
+    /// Messages that it has not been sent.
+    pub behind_messages: usize,
+    /// What they cost, in bytes.
+    pub behind_bytes: usize,
+    /// How long its socket has taken nothing.
+    pub blocked_ms: u64,
+}
+
+/// How the streams are told that the server stops.
+#[derive(Debug, Clone, Copy)]
+pub struct Farewell {
+    /// Clients are told to come back after a time drawn from zero to this.
+    pub window: Duration,
+    /// How long a socket may take to accept the rest of the frame that it is in.
+    pub frame: Duration,
+}
+
+/// All shards.
+pub struct Shards {
+    inboxes: Vec<Arc<Inbox>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Shards {
+    /// Starts one thread for each shard that `metrics` has room for.
+    ///
+    /// # Errors
+    /// If a poller or a thread cannot be made.
+    pub fn start(hub: &Arc<Hub>, metrics: &Arc<Metrics>) -> io::Result<Self> {
+        let inboxes = metrics
+            .shards
+            .iter()
+            .enumerate()
+            .map(|(number, metrics)| shard::start(number, Arc::clone(hub), Arc::clone(metrics)))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { inboxes, metrics: Arc::clone(metrics) })
+    }
+
+    /// Hands a subscriber to the shard with the fewest.
+    pub fn attach(&self, attach: Attach) {
+        let load = |metrics: &Arc<ShardMetrics>| metrics.subscribers.load(Ordering::Relaxed);
+        let (at, _) = self
+            .metrics
+            .shards
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, metrics)| load(metrics))
+            .expect("there is at least one shard");
+        // Counted here, not on arrival: a burst is to be spread before the shards get to look at it.
+        self.metrics.shards[at].subscribers.fetch_add(1, Ordering::Relaxed);
+        self.inboxes[at].send(Command::Attach(Box::new(attach)));
+    }
+
+    /// The subscribers that are furthest behind, at most `limit`.
+    pub async fn slowest(&self, limit: usize) -> Vec<Slow> {
+        let mut all: Vec<Slow> = Vec::new();
+        for inbox in &self.inboxes {
+            let (answer, wait) = oneshot::channel();
+            inbox.send(Command::Slowest(answer));
+            all.extend(wait.await.unwrap_or_default());
+        }
+        all.sort_by_key(|slow| std::cmp::Reverse((slow.behind_bytes, slow.blocked_ms)));
+        all.truncate(limit);
+        all
+    }
+
+    /// Ends the subscriber of this id; false if there is none.
+    pub async fn end(&self, id: &str) -> bool {
+        let Some((shard, number)) = parse_id(id) else { return false };
+        let Some(inbox) = self.inboxes.get(shard) else { return false };
+        let (answer, wait) = oneshot::channel();
+        inbox.send(Command::End(number, answer));
+        wait.await.unwrap_or(false)
+    }
+
+    /// Says farewell to every stream and stops the threads; returns when all are gone.
+    pub async fn stop(&self, farewell: Farewell) {
+        let mut waits = Vec::new();
+        for inbox in &self.inboxes {
+            let (gone, wait) = oneshot::channel();
+            inbox.send(Command::Stop(farewell, gone));
+            waits.push(wait);
+        }
+        for wait in waits {
+            // An error means that the thread is gone already, which is what was wanted.
+            let _ = wait.await;
+        }
+    }
+}
+
+fn format_id(shard: usize, number: u64) -> String {
+    format!("{shard}-{number}")
+}
+
+fn parse_id(id: &str) -> Option<(usize, u64)> {
+    let (shard, number) = id.split_once('-')?;
+    Some((shard.parse().ok()?, number.parse().ok()?))
+}
+
+/// The `retry:` that a farewell carries, in its framing, followed by the end of the body.
+fn last_words(framing: Framing, window: Duration) -> Bytes {
+    let mut line = Vec::new();
+    let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+    fantail_sse::encode::retry(&mut line, fastrand::u64(0..=window));
+    let mut out = Vec::new();
+    framing.wrap(&mut out, &line);
+    out.extend_from_slice(framing.end());
+    out.into()
+}

@@ -1,0 +1,727 @@
+//! The loop of one shard: it walks the members of channels that have news, a slice at a time, and between slices looks at
+//! its sockets, its letters and its clock, so that one hot channel does not starve the rest.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fantail_hub::gather::View;
+use fantail_hub::subscription::has_ended;
+use fantail_hub::{Batch, Channel, Framing, Gatherer, Hub, Offset, Watcher};
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use tokio::sync::oneshot;
+
+use super::conn::{Conn, Doing, Wrote};
+use super::inbox::{Command, Inbox, Letters};
+use super::room::{Rooms, Seat, Seats};
+use super::wheel::{TICK, Ticks, Wheel, ticks};
+use super::{Attach, Errand, Farewell, Slow, Style, format_id, last_words};
+use crate::metrics::{self, ShardMetrics};
+
+/// Members served before the shard looks up: well under a millisecond of work.
+const SLICE: usize = 128;
+/// Writes to one connection in a row, before others have their turn.
+const BURST: usize = 4;
+/// Batches remembered while there is work; members at equal cursors share them.
+const BATCHES: usize = 8;
+/// How long the peer of an ended stream is given to close.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// What a subscriber may send after its request, in bytes. A browser sends nothing.
+const MAX_CHATTER: usize = 64 << 10;
+
+const WAKE: Token = Token(usize::MAX);
+
+/// Starts a shard's thread.
+pub(super) fn start(number: usize, hub: Arc<Hub>, metrics: Arc<ShardMetrics>) -> io::Result<Arc<Inbox>> {
+    let poll = Poll::new()?;
+    let inbox = Inbox::new(mio::Waker::new(poll.registry(), WAKE)?);
+    let theirs = Arc::clone(&inbox);
+    thread::Builder::new()
+        .name(format!("fantail-shard-{number}"))
+        .spawn(move || Shard::new(number, poll, theirs, hub, metrics).run())?;
+    Ok(inbox)
+}
+
+/// Why a connection is taken out.
+#[derive(Debug, Clone, Copy)]
+enum Why {
+    Left,
+    Failed,
+    Stalled,
+    Ended,
+    Cut,
+}
+
+struct Shard {
+    number: usize,
+    poll: Poll,
+    inbox: Arc<Inbox>,
+    /// The inbox, as channels know it.
+    watcher: Arc<dyn Watcher>,
+    hub: Arc<Hub>,
+    metrics: Arc<ShardMetrics>,
+    conns: Slab<Conn>,
+    rooms: Rooms,
+    /// Rooms with news, each once, in turn.
+    walks: VecDeque<u32>,
+    /// Connections that have more to be sent and whose sockets take it.
+    ready: VecDeque<u32>,
+    wheel: Wheel,
+    started: Instant,
+    now: Ticks,
+    numbers: u64,
+    gatherer: Gatherer,
+    batches: Batches,
+    stopping: Option<(Farewell, oneshot::Sender<()>)>,
+}
+
+impl Shard {
+    fn new(number: usize, poll: Poll, inbox: Arc<Inbox>, hub: Arc<Hub>, metrics: Arc<ShardMetrics>) -> Self {
+        let watcher: Arc<dyn Watcher> = Arc::clone(&inbox) as _;
+        Self {
+            number,
+            poll,
+            inbox,
+            watcher,
+            hub,
+            metrics,
+            conns: Slab::new(),
+            rooms: Rooms::default(),
+            walks: VecDeque::new(),
+            ready: VecDeque::new(),
+            wheel: Wheel::new(),
+            started: Instant::now(),
+            now: 0,
+            numbers: 0,
+            gatherer: Gatherer::default(),
+            batches: Batches::default(),
+            stopping: None,
+        }
+    }
+
+    fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        let mut letters = Letters::default();
+        let mut due = Vec::new();
+        while self.stopping.is_none() || !self.conns.is_empty() {
+            let timeout = self.timeout();
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, shard = self.number, "the poller failed");
+                thread::sleep(TICK);
+            }
+            self.inbox.woken();
+            self.now = (self.started.elapsed().as_millis() / TICK.as_millis()) as Ticks + 1;
+            for event in &events {
+                if event.token() != WAKE {
+                    let gone = event.is_read_closed() || event.is_error();
+                    self.attend(event.token().0 as u32, gone, event.is_readable(), event.is_writable());
+                }
+            }
+            self.inbox.collect(&mut letters);
+            for room in letters.dirty.drain(..) {
+                self.news(room);
+            }
+            for command in letters.commands.drain(..) {
+                self.obey(command);
+            }
+            self.serve_ready();
+            self.walk();
+            self.wheel.take(self.now, &mut due);
+            for key in due.drain(..) {
+                self.tend(key);
+            }
+        }
+        if let Some((_, gone)) = self.stopping.take() {
+            // Whoever asked may have stopped waiting.
+            let _ = gone.send(());
+        }
+    }
+
+    /// How long to sleep: not at all while there is work, else until the next deadline.
+    fn timeout(&mut self) -> Option<Duration> {
+        if !self.walks.is_empty() || !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        self.batches.clear();
+        if !self.inbox.doze() {
+            return Some(Duration::ZERO);
+        }
+        let next = self.wheel.next()?;
+        // The tick has come when the clock stands behind its beginning.
+        Some((TICK * (next - 1)).saturating_sub(self.started.elapsed()) + Duration::from_millis(1))
+    }
+
+    /// A channel has news: walk its members, once more if they are being walked.
+    fn news(&mut self, room: usize) {
+        let Some(found) = self.rooms.find_mut(room) else { return };
+        if found.walking {
+            found.again = true;
+        } else {
+            found.walking = true;
+            found.walked = 0;
+            self.walks.push_back(room as u32);
+        }
+    }
+
+    /// One slice for each walk, in turn, until a slice's worth of members has been served.
+    fn walk(&mut self) {
+        let mut left = SLICE;
+        while left > 0
+            && let Some(at) = self.walks.pop_front()
+        {
+            let room = self.rooms.get_mut(at);
+            if room.walked == 0 {
+                room.again = false;
+                // From here on news count anew: what came before is seen by the walk.
+                room.channel.seen(&self.watcher, at as usize);
+            }
+            while left > 0 {
+                let room = self.rooms.get_mut(at);
+                let Some(&key) = room.members.get(room.walked) else { break };
+                room.walked += 1;
+                left -= 1;
+                self.serve(key);
+            }
+            let room = self.rooms.get_mut(at);
+            if room.walked < room.members.len() {
+                self.walks.push_back(at);
+            } else if room.members.is_empty() {
+                self.rooms.remove(at);
+                self.count_rooms();
+            } else if room.again {
+                room.walked = 0;
+                self.walks.push_back(at);
+            } else {
+                room.walking = false;
+                room.walked = 0;
+            }
+        }
+    }
+
+    fn serve_ready(&mut self) {
+        for _ in 0..self.ready.len().min(SLICE) {
+            if let Some(key) = self.ready.pop_front() {
+                self.serve(key);
+            }
+        }
+    }
+
+    /// Sends a connection what it is due, up to a burst.
+    fn serve(&mut self, key: u32) {
+        for _ in 0..BURST {
+            let Some(conn) = self.conns.get_mut(key as usize) else { return };
+            if !conn.is_ready() {
+                return;
+            }
+            let due = self.batches.due(&self.hub, &self.rooms, conn, &mut self.gatherer);
+            let Some(batch) = due else { return };
+            if let Doing::Waiting(_) = conn.doing {
+                self.answer(key, Some(&batch));
+                return;
+            }
+            metrics::add(&self.metrics.gaps, batch.gaps.into());
+            metrics::add(&self.metrics.deliveries, batch.messages.into());
+            metrics::add(&self.metrics.writes, 1);
+            match conn.send_batch(&batch, self.now) {
+                Ok((Wrote::All, sent)) => {
+                    metrics::add(&self.metrics.sent_bytes, sent as u64);
+                    if batch.ends && self.has_ended(key) {
+                        self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
+                        return;
+                    }
+                }
+                Ok((Wrote::Some, sent)) => {
+                    metrics::add(&self.metrics.sent_bytes, sent as u64);
+                    self.blocked(key);
+                    return;
+                }
+                Err(_) => return self.remove(key, Why::Failed),
+            }
+        }
+        self.ready.push_back(key);
+    }
+
+    fn has_ended(&self, key: u32) -> bool {
+        let conn = &self.conns[key as usize];
+        let seats = conn.seats.as_slice().iter();
+        has_ended(seats.map(|seat| &*self.rooms.get(seat.room).channel), &conn.progress)
+    }
+
+    /// Notes that a socket is full: it is served again when it is writable, or given up when it stays so.
+    fn blocked(&mut self, key: u32) {
+        metrics::add(&self.metrics.blocked, 1);
+        self.reckon(key);
+    }
+
+    /// Something happened on a socket.
+    fn attend(&mut self, key: u32, gone: bool, readable: bool, writable: bool) {
+        let Some(conn) = self.conns.get_mut(key as usize) else { return };
+        if gone {
+            let why = if matches!(conn.doing, Doing::Closing) { Why::Ended } else { Why::Left };
+            return self.remove(key, why);
+        }
+        // What a waiting client sends early is its next request: it stays in the kernel until the socket goes back.
+        if readable && !matches!(conn.doing, Doing::Waiting(_) | Doing::Answering(_)) && !drain(&mut conn.socket) {
+            return self.remove(key, Why::Failed);
+        }
+        if writable && conn.is_blocked() {
+            match conn.flush(self.now) {
+                Ok((wrote, sent)) => {
+                    metrics::add(&self.metrics.sent_bytes, sent as u64);
+                    if wrote == Wrote::All {
+                        metrics::take(&self.metrics.blocked, 1);
+                        self.unblocked(key);
+                    }
+                }
+                Err(_) => self.remove(key, Why::Failed),
+            }
+        }
+    }
+
+    /// What was left over has been taken.
+    fn unblocked(&mut self, key: u32) {
+        let conn = &mut self.conns[key as usize];
+        match conn.doing {
+            Doing::Ending => self.close(key),
+            Doing::Answering(_) => self.give_back(key),
+            Doing::Streaming => match &self.stopping {
+                Some((farewell, _)) => {
+                    let words = last_words(conn.framing, farewell.window);
+                    self.finish(key, words);
+                }
+                None if self.has_ended(key) => {
+                    self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
+                }
+                None => self.ready.push_back(key),
+            },
+            Doing::Waiting(_) | Doing::Closing => {}
+        }
+    }
+
+    /// A connection's moment on the wheel has come, or one that counted once.
+    fn tend(&mut self, key: u32) {
+        let Some(conn) = self.conns.get_mut(key as usize) else { return };
+        if conn.due > self.now {
+            return self.wheel.add(key, conn.due);
+        }
+        if conn.deadline != 0 && conn.deadline <= self.now {
+            match conn.doing {
+                Doing::Waiting(_) => return self.answer(key, None),
+                Doing::Streaming if conn.unsent.is_none() => {
+                    let end = Bytes::from_static(conn.framing.end());
+                    return self.finish(key, end);
+                }
+                // At the stop a frame that is not taken in time is cut; a lifetime waits for the frame's end.
+                Doing::Streaming if self.stopping.is_none() => {}
+                Doing::Streaming | Doing::Ending | Doing::Answering(_) => return self.remove(key, Why::Cut),
+                Doing::Closing => return self.remove(key, Why::Ended),
+            }
+        }
+        let silent = self.now - conn.last_write;
+        let style = &conn.style;
+        if conn.is_blocked() {
+            if !style.stall_limit.is_zero() && silent >= ticks(style.stall_limit) {
+                return self.remove(key, Why::Stalled);
+            }
+        } else if matches!(conn.doing, Doing::Streaming) && !style.ping.is_zero() && silent >= ticks(style.ping) {
+            let mut ping = Vec::new();
+            conn.framing.wrap(&mut ping, style.ping_text);
+            metrics::add(&self.metrics.pings, 1);
+            match conn.send_aside(ping.into(), self.now) {
+                Ok(Wrote::All) => {}
+                Ok(Wrote::Some) => metrics::add(&self.metrics.blocked, 1),
+                Err(_) => return self.remove(key, Why::Failed),
+            }
+        }
+        self.reckon(key);
+    }
+
+    /// Puts a connection on the wheel for whatever comes first, unless it already stands there early enough.
+    fn reckon(&mut self, key: u32) {
+        let conn = &mut self.conns[key as usize];
+        let style = &conn.style;
+        let patience = if conn.is_blocked() {
+            style.stall_limit
+        } else if matches!(conn.doing, Doing::Streaming) {
+            style.ping
+        } else {
+            Duration::ZERO
+        };
+        let mut due = Ticks::MAX;
+        if !patience.is_zero() {
+            due = conn.last_write + ticks(patience);
+        }
+        if conn.deadline != 0 {
+            due = due.min(conn.deadline);
+        }
+        if due == Ticks::MAX {
+            return;
+        }
+        // A deadline that passed while the socket was full is looked at again with the next tick.
+        let due = due.max(self.now + 1);
+        if conn.due <= self.now || due < conn.due {
+            conn.due = due;
+            self.wheel.add(key, due);
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Attach(attach) => self.attach(*attach),
+            Command::Slowest(answer) => {
+                // Whoever asked may have stopped waiting; likewise below.
+                let _ = answer.send(self.slowest());
+            }
+            Command::End(number, answer) => {
+                let found = self.conns.iter().find(|(_, conn)| conn.number == number);
+                let key = found.map(|(key, _)| key as u32);
+                if let Some(key) = key {
+                    self.end_by_name(key);
+                }
+                let _ = answer.send(key.is_some());
+            }
+            Command::Stop(farewell, gone) => self.stop(farewell, gone),
+        }
+    }
+
+    fn attach(&mut self, attach: Attach) {
+        let Attach { socket, peer, permit, plan, style, framing, identity, errand } = attach;
+        if let Err(error) = tune(&socket, &style) {
+            tracing::debug!(%error, %peer, "cannot set a socket's options");
+        }
+        let key = self.conns.vacant_key() as u32;
+        let mut seats = Vec::with_capacity(plan.channels.len());
+        for channel in plan.channels {
+            match self.rooms.enter(&self.hub, channel, &self.watcher, key) {
+                Ok(seat) => {
+                    metrics::add(&self.metrics.subscriptions, 1);
+                    seats.push(seat);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, %peer, "a subscriber was dropped on its way");
+                    self.leave(&seats);
+                    metrics::take(&self.metrics.subscribers, 1);
+                    return;
+                }
+            }
+        }
+        let mut socket = mio::net::TcpStream::from_std(socket);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut socket, Token(key as usize), interest) {
+            tracing::warn!(%error, %peer, "a socket could not be polled");
+            self.leave(&seats);
+            metrics::take(&self.metrics.subscribers, 1);
+            return;
+        }
+        let (doing, lasts) = match errand {
+            Errand::Stream => (Doing::Streaming, style.lifetime.map(|(least, most)| between(least, most))),
+            Errand::Answer(answer) => {
+                let wait = answer.wait;
+                (Doing::Waiting(answer), Some(wait))
+            }
+        };
+        self.numbers += 1;
+        let seats = match seats.as_slice() {
+            [seat] => Seats::One(*seat),
+            _ => Seats::Many(seats.into()),
+        };
+        let at = self.conns.insert(Conn {
+            socket,
+            framing,
+            doing,
+            style,
+            progress: plan.progress,
+            seats,
+            unsent: None,
+            number: self.numbers,
+            peer,
+            identity,
+            permit,
+            last_write: self.now,
+            deadline: lasts.map_or(0, |lasts| self.now + ticks(lasts)),
+            due: 0,
+        });
+        debug_assert_eq!(at, key as usize, "the vacant key is the next");
+        metrics::add(&self.metrics.attached, 1);
+        self.count_rooms();
+        if let Some((farewell, _)) = &self.stopping {
+            let words = last_words(framing, farewell.window);
+            return self.finish(key, words);
+        }
+        self.reckon(key);
+        self.serve(key);
+    }
+
+    /// Says the last bytes of a stream and shuts it down behind them.
+    fn finish(&mut self, key: u32, words: Bytes) {
+        let conn = &mut self.conns[key as usize];
+        conn.doing = Doing::Ending;
+        let patience = self.stopping.as_ref().map_or(GOODBYE, |(farewell, _)| farewell.frame);
+        conn.deadline = self.now + ticks(patience);
+        match conn.send_aside(words, self.now) {
+            Ok(Wrote::All) => self.close(key),
+            Ok(Wrote::Some) => self.blocked(key),
+            Err(_) => self.remove(key, Why::Failed),
+        }
+    }
+
+    /// Everything is said: no more from us; the peer is given a moment to close, so that what is on its way arrives.
+    fn close(&mut self, key: u32) {
+        let conn = &mut self.conns[key as usize];
+        conn.doing = Doing::Closing;
+        conn.deadline = self.now + ticks(GOODBYE);
+        if conn.socket.shutdown(Shutdown::Write).is_err() {
+            return self.remove(key, Why::Ended);
+        }
+        self.reckon(key);
+    }
+
+    fn end_by_name(&mut self, key: u32) {
+        let conn = &self.conns[key as usize];
+        match conn.doing {
+            Doing::Streaming if !conn.is_blocked() => {
+                let end = Bytes::from_static(conn.framing.end());
+                self.finish(key, end);
+            }
+            Doing::Waiting(_) => self.answer(key, None),
+            // Its socket takes nothing: there is no polite way.
+            _ => self.remove(key, Why::Ended),
+        }
+    }
+
+    /// Gives a waiting request its answer.
+    fn answer(&mut self, key: u32, batch: Option<&Batch>) {
+        let conn = &mut self.conns[key as usize];
+        let Doing::Waiting(answer) = std::mem::replace(&mut conn.doing, Doing::Closing) else {
+            unreachable!("only a waiting connection is answered")
+        };
+        let response = (answer.response)(batch.map(|batch| &*batch.bytes).unwrap_or_default());
+        conn.doing = Doing::Answering(answer);
+        conn.deadline = 0;
+        metrics::add(&self.metrics.answers, 1);
+        metrics::add(&self.metrics.deliveries, batch.map_or(0, |batch| batch.messages.into()));
+        match conn.send_aside(response.into(), self.now) {
+            Ok(Wrote::All) => self.give_back(key),
+            Ok(Wrote::Some) => self.blocked(key),
+            Err(_) => self.remove(key, Why::Failed),
+        }
+    }
+
+    /// The answer is written: the socket goes where it came from.
+    fn give_back(&mut self, key: u32) {
+        let Doing::Answering(answer) = std::mem::replace(&mut self.conns[key as usize].doing, Doing::Closing) else {
+            unreachable!("only an answered connection goes back")
+        };
+        let Some(back) = answer.back else { return self.close(key) };
+        let conn = self.take_out(key);
+        metrics::add(&self.metrics.ended, 1);
+        back(OwnedFd::from(conn.socket).into(), conn.permit);
+    }
+
+    fn remove(&mut self, key: u32, why: Why) {
+        let number = match why {
+            Why::Left => &self.metrics.left,
+            Why::Failed => &self.metrics.failed,
+            Why::Stalled => &self.metrics.stalled,
+            Why::Ended => &self.metrics.ended,
+            Why::Cut => &self.metrics.cut,
+        };
+        metrics::add(number, 1);
+        let conn = self.take_out(key);
+        if let Why::Stalled | Why::Cut = why {
+            tracing::info!(peer = %conn.peer, id = format_id(self.number, conn.number), ?why, "subscriber dropped");
+        }
+    }
+
+    /// Takes a connection out of everything; its socket leaves the poller.
+    fn take_out(&mut self, key: u32) -> Conn {
+        let mut conn = self.conns.remove(key as usize);
+        if conn.is_blocked() {
+            metrics::take(&self.metrics.blocked, 1);
+        }
+        metrics::take(&self.metrics.subscribers, 1);
+        // Fails only for a descriptor that the poller does not know, which is what is wanted.
+        let _ = self.poll.registry().deregister(&mut conn.socket);
+        let seats = std::mem::replace(&mut conn.seats, Seats::Many(Box::default()));
+        self.leave(seats.as_slice());
+        self.count_rooms();
+        conn
+    }
+
+    fn leave(&mut self, seats: &[Seat]) {
+        metrics::take(&self.metrics.subscriptions, seats.len() as u64);
+        for seat in seats {
+            let conns = &mut self.conns;
+            self.rooms.leave(&self.hub, &self.watcher, *seat, |key, place| {
+                conns[key as usize].seats.moved(seat.room, place);
+            });
+        }
+    }
+
+    fn stop(&mut self, farewell: Farewell, gone: oneshot::Sender<()>) {
+        self.stopping = Some((farewell, gone));
+        let keys: Vec<_> = self.conns.iter().map(|(key, _)| key as u32).collect();
+        for key in keys {
+            let now = self.now;
+            let conn = &mut self.conns[key as usize];
+            match conn.doing {
+                Doing::Waiting(_) => {
+                    if let Doing::Waiting(answer) = &mut conn.doing {
+                        answer.back = None;
+                    }
+                    self.answer(key, None);
+                }
+                Doing::Streaming if !conn.is_blocked() => {
+                    let words = last_words(conn.framing, farewell.window);
+                    self.finish(key, words);
+                }
+                Doing::Closing => {}
+                Doing::Streaming | Doing::Ending | Doing::Answering(_) => {
+                    conn.deadline = now + ticks(farewell.frame);
+                    self.reckon(key);
+                }
+            }
+        }
+    }
+
+    fn slowest(&self) -> Vec<Slow> {
+        let blocked = self.conns.iter().filter(|(_, conn)| conn.is_blocked());
+        let describe = |(_, conn): (usize, &Conn)| {
+            let next = conn.progress.cursor().next();
+            let mut slow = Slow {
+                id: format_id(self.number, conn.number),
+                peer: conn.peer.to_string(),
+                identity: conn.identity.as_deref().map(str::to_owned),
+                channels: Vec::new(),
+                behind_messages: 0,
+                behind_bytes: conn.unsent.as_ref().map_or(0, |unsent| unsent.len()),
+                blocked_ms: u64::from(self.now - conn.last_write) * TICK.as_millis() as u64,
+            };
+            for seat in conn.seats.as_slice() {
+                let channel = &self.rooms.get(seat.room).channel;
+                slow.channels.push(channel.name().to_string());
+                channel.read(|tail| {
+                    for entry in tail.from(next) {
+                        slow.behind_messages += 1;
+                        slow.behind_bytes += entry.message.cost();
+                    }
+                });
+            }
+            slow
+        };
+        blocked.map(describe).collect()
+    }
+
+    fn count_rooms(&self) {
+        self.metrics.rooms.store(self.rooms.len() as u64, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Reads and forgets what a subscriber says; false if it says too much or the socket failed.
+fn drain(socket: &mut mio::net::TcpStream) -> bool {
+    let mut buffer = [0; 4096];
+    let mut total = 0;
+    loop {
+        match socket.read(&mut buffer) {
+            // The end is reported as an event of its own.
+            Ok(0) => return true,
+            Ok(n) => {
+                total += n;
+                if total > MAX_CHATTER {
+                    return false;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Bounds what the kernel holds for a subscriber, and how long it believes in a silent peer.
+fn tune(socket: &std::net::TcpStream, style: &Style) -> io::Result<()> {
+    let socket = socket2::SockRef::from(socket);
+    socket.set_send_buffer_size(style.send_buffer)?;
+    socket.set_tcp_notsent_lowat(style.unsent_low)?;
+    if !style.user_timeout.is_zero() {
+        socket.set_tcp_user_timeout(Some(style.user_timeout))?;
+        let probes = socket2::TcpKeepalive::new().with_time(style.user_timeout).with_interval(style.user_timeout / 4);
+        socket.set_tcp_keepalive(&probes)?;
+    }
+    Ok(())
+}
+
+fn between(least: Duration, most: Duration) -> Duration {
+    let spread = u64::try_from(most.saturating_sub(least).as_millis()).unwrap_or(u64::MAX);
+    least + Duration::from_millis(fastrand::u64(0..=spread))
+}
+
+/// Batches that were gathered lately, for members of one room at equal cursors.
+#[derive(Default)]
+struct Batches {
+    recent: VecDeque<(u32, *const Style, Framing, Rc<Batch>)>,
+}
+
+impl Batches {
+    fn clear(&mut self) {
+        self.recent.clear();
+    }
+
+    /// What a connection is due.
+    fn due(&mut self, hub: &Hub, rooms: &Rooms, conn: &Conn, gatherer: &mut Gatherer) -> Option<Rc<Batch>> {
+        let seats = conn.seats.as_slice();
+        let channel = |seat: &Seat| -> &Channel { &rooms.get(seat.room).channel };
+        let next = conn.progress.cursor().next();
+        // Loaded before any channel is looked at, see `Channel::reaches`.
+        let view = match seats {
+            [_] => View { until: Offset::MAX, ..hub.view() },
+            _ => hub.view(),
+        };
+        if !conn.progress.is_plain() {
+            let all = seats.iter().map(channel).enumerate();
+            return gatherer.gather(view, &all, &conn.progress, &conn.style.profile, conn.framing).map(Rc::new);
+        }
+        let room = if let [seat] = seats {
+            seat.room
+        } else {
+            let mut with_news = seats.iter().filter(|seat| channel(seat).reaches(next));
+            let first = with_news.next()?;
+            if with_news.next().is_some() {
+                let all = seats.iter().map(channel).enumerate();
+                return gatherer.gather(view, &all, &conn.progress, &conn.style.profile, conn.framing).map(Rc::new);
+            }
+            first.room
+        };
+        let source = &*rooms.get(room).channel;
+        if !source.reaches(next) {
+            return None;
+        }
+        let cursor = conn.progress.cursor();
+        let style = Arc::as_ptr(&conn.style);
+        let shared = self.recent.iter().find(|(at, of, framing, batch)| {
+            *at == room && std::ptr::eq(*of, style) && *framing == conn.framing && batch.suits(cursor)
+        });
+        if let Some((.., batch)) = shared
+            && batch.next().seen() <= Some(view.until)
+            && (batch.full || !source.reaches(batch.next().next()))
+        {
+            return Some(Rc::clone(batch));
+        }
+        let one = std::iter::once((0, source));
+        let batch = Rc::new(gatherer.gather(view, &one, &conn.progress, &conn.style.profile, conn.framing)?);
+        if self.recent.len() == BATCHES {
+            self.recent.pop_back();
+        }
+        self.recent.push_front((room, style, conn.framing, Rc::clone(&batch)));
+        Some(batch)
+    }
+}

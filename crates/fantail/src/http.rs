@@ -1,0 +1,206 @@
+//! The routes: what is answered to a request, on which listener. One file per action, one error table, one body type.
+//! Knows nothing of sockets: a request that is to leave HTTP leaves a [`takeover::Takeover`] for its connection.
+
+pub mod batch;
+pub mod body;
+pub mod cors;
+pub mod door;
+pub mod error;
+pub mod publish;
+pub mod query;
+pub mod stats;
+pub mod subscribe;
+pub mod table;
+pub mod takeover;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fantail_hub::{ChannelName, Hub};
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response};
+use hyper::body::Incoming;
+
+use crate::config::{self, Action as Configured, Config, Door, Pattern};
+use crate::fanout::Shards;
+use crate::metrics::{self, Metrics};
+use body::Body;
+use cors::Cors;
+use door::ControlDoor;
+use error::{Refusal, json};
+use publish::Publish;
+use query::Query;
+use subscribe::Subscribe;
+use table::Table;
+use takeover::Slot;
+
+/// What is done behind a route.
+#[derive(Debug)]
+enum Action {
+    Subscribe(Subscribe),
+    Publish(Publish),
+    Batch,
+    Stats,
+    ChannelStats,
+    Metrics,
+    Health,
+    Ready,
+    Page,
+    EndSubscriber,
+}
+
+/// Everything that the routes need.
+pub struct App {
+    hub: Arc<Hub>,
+    shards: Arc<Shards>,
+    metrics: Arc<Metrics>,
+    public: Table<Action>,
+    control: Table<Action>,
+    control_door: ControlDoor,
+    body_timeout: Duration,
+    max_subscriptions: usize,
+    started: Instant,
+    stopping: AtomicBool,
+}
+
+impl App {
+    /// The routes of a configuration over these parts.
+    pub fn new(config: &Config, hub: Arc<Hub>, shards: Arc<Shards>, metrics: Arc<Metrics>) -> Self {
+        let subscribe = |route: &config::Route, door: Door| {
+            let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
+            Action::Subscribe(Subscribe::new(&config.stream, route, cors))
+        };
+        let rest = |name: &str| Pattern::Rest { before: format!("{}{name}/", config.native.prefix) };
+        let native = |name: &str| Pattern::Literal(format!("{}{name}", config.native.prefix));
+        let literal = |path: &str| Pattern::Literal(path.to_owned());
+        let plain = config::Route::default();
+        let mut public = vec![(rest("sub"), subscribe(&plain, Door::Public))];
+        let mut control = vec![
+            (rest("sub"), subscribe(&plain, Door::Control)),
+            (rest("pub"), Action::Publish(Publish::default())),
+            (native("pub"), Action::Batch),
+            (literal("/stats"), Action::Stats),
+            (Pattern::Segment { before: "/stats/".to_owned(), after: String::new() }, Action::ChannelStats),
+            (literal("/metrics"), Action::Metrics),
+            (literal("/healthz"), Action::Health),
+            (literal("/readyz"), Action::Ready),
+            (literal("/"), Action::Page),
+            (Pattern::Segment { before: "/subscribers/".to_owned(), after: "/end".to_owned() }, Action::EndSubscriber),
+        ];
+        for route in &config.route {
+            // Both were checked when the configuration was read.
+            let Ok(pattern) = Pattern::parse(&route.path) else { continue };
+            let channels = route.channels.iter().filter_map(|name| ChannelName::parse(name).ok()).collect();
+            let action = match route.action {
+                Configured::Subscribe => subscribe(route, route.listener),
+                Configured::Publish => Action::Publish(Publish { channels }),
+            };
+            match route.listener {
+                Door::Public => public.insert(0, (pattern, action)),
+                Door::Control => control.insert(0, (pattern, action)),
+            }
+        }
+        Self {
+            hub,
+            shards,
+            metrics,
+            public: Table::new(public),
+            control: Table::new(control),
+            control_door: ControlDoor::new(&config.control),
+            body_timeout: config.listen.body_timeout.get(),
+            max_subscriptions: config.hub.subscriptions,
+            started: Instant::now(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// From here on nobody new is let in.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The shards that subscribers are handed to.
+    pub fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
+    /// See [`Metrics`].
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Answers one request of a connection whose takeovers go to `slot`.
+    pub async fn answer(&self, door: Door, slot: &Arc<Slot>, request: Request<Incoming>) -> Response<Body> {
+        let (request, body) = request.into_parts();
+        let response = match door {
+            Door::Public => self.act(&self.public, slot, &request, body).await,
+            Door::Control => self.admit_and_act(slot, &request, body).await,
+        };
+        let http = &self.metrics.http;
+        metrics::add(&http.requests, 1);
+        match response.status().as_u16() {
+            400..500 => metrics::add(&http.client_errors, 1),
+            500.. => metrics::add(&http.server_errors, 1),
+            _ => {}
+        }
+        response
+    }
+
+    async fn admit_and_act(&self, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
+        // Whoever watches over the process has no key, and the page asks for it.
+        let needs_key = !matches!(request.uri.path(), "/healthz" | "/readyz" | "/");
+        match self.control_door.admit(request, needs_key) {
+            Ok(()) => self.act(&self.control, slot, request, body).await,
+            Err(refusal) => {
+                metrics::add(&self.metrics.http.control_refused, 1);
+                refusal.response()
+            }
+        }
+    }
+
+    async fn act(&self, table: &Table<Action>, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
+        let path = request.uri.path();
+        let Some(found) = table.find(path) else { return Refusal::NotFound(path.to_owned()).response() };
+        let answer = match found.action {
+            Action::Subscribe(route) => return route.answer(self, slot, request, found.rest).await,
+            Action::Publish(route) => return route.answer(self, request, body, found.rest).await,
+            Action::Batch => return batch::answer(self, request, body).await,
+            Action::EndSubscriber => self.end_subscriber(request, found.rest).await,
+            _ if !matches!(request.method, Method::GET | Method::HEAD) => {
+                Err(Refusal::Method(request.method.to_string(), "GET, HEAD"))
+            }
+            Action::Stats => stats::summary(self, Query::of(&request.uri)).await,
+            Action::ChannelStats => table::channel(found.rest).and_then(|name| stats::one(self, &name)),
+            Action::Metrics => Ok(stats::prometheus(self)),
+            Action::Health => Ok(text("ok\n", "text/plain")),
+            Action::Ready if self.is_stopping() => Err(Refusal::Stopping),
+            Action::Ready => Ok(text("ready\n", "text/plain")),
+            Action::Page => Ok(text(include_str!("http/page.html"), "text/html; charset=utf-8")),
+        };
+        answer.unwrap_or_else(|refusal| refusal.response())
+    }
+
+    async fn end_subscriber(&self, request: &Parts, id: &str) -> Result<Response<Body>, Refusal> {
+        if request.method != Method::POST {
+            return Err(Refusal::Method(request.method.to_string(), "POST"));
+        }
+        if self.shards.end(id).await {
+            Ok(json(&serde_json::json!({ "ended": id })))
+        } else {
+            Err(Refusal::NoSubscriber(id.to_owned()))
+        }
+    }
+}
+
+fn text(text: &'static str, kind: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::Full(Bytes::from_static(text.as_bytes())));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

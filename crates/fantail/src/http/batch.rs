@@ -1,0 +1,254 @@
+//! `POST /pub` with `application/x-ndjson`: many messages, a line each, applied in order while they arrive.
+
+use std::borrow::Cow;
+
+use bytes::{Bytes, BytesMut};
+use fantail_hub::hub::Publish;
+use fantail_hub::{ChannelName, IdempotencyKey, NewMessage};
+use fantail_sse::{EventId, EventName};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
+use http::{Method, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::App;
+use super::body::Body;
+use super::error::{Refusal, json};
+use crate::metrics;
+
+/// Lines that go to the journal together.
+const TOGETHER: usize = 256;
+/// Refused lines that are named in the answer; the rest are only counted.
+const NAMED: usize = 100;
+/// What JSON may add to a message: escapes of every byte (six each), names and braces.
+const fn line_limit(message: usize) -> usize {
+    message.saturating_mul(6).saturating_add(4096)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    #[serde(borrow)]
+    channel: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    #[serde(borrow, default)]
+    event: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    key: Option<Cow<'a, str>>,
+}
+
+/// A line, checked.
+struct Ready<'a> {
+    line: u64,
+    channel: ChannelName,
+    data: Cow<'a, str>,
+    event: Option<EventName>,
+    id: Option<EventId>,
+    key: Option<IdempotencyKey>,
+}
+
+#[derive(Default, Serialize)]
+struct Answer {
+    /// Lines done, refused ones included; with a failure these and no others.
+    applied: u64,
+    /// Of these, lines that were published.
+    published: u64,
+    /// How many lines were refused.
+    refused_lines: u64,
+    /// The first of them.
+    refused: Vec<Refused>,
+    /// Why the rest of the body was not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Refused {
+    line: u64,
+    error: String,
+}
+
+/// Answers a request.
+pub async fn answer(app: &App, request: &Parts, body: Incoming) -> Response<Body> {
+    match check(request) {
+        Ok(()) => apply(app, body).await,
+        Err(refusal) => {
+            metrics::add(&app.metrics.http.publish_refused, 1);
+            refusal.response()
+        }
+    }
+}
+
+fn check(request: &Parts) -> Result<(), Refusal> {
+    if request.method != Method::POST {
+        return Err(Refusal::Method(request.method.to_string(), "POST"));
+    }
+    let given = request.headers.get(CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
+    let essence = given.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+    if !essence.eq_ignore_ascii_case(b"application/x-ndjson") || request.headers.contains_key(CONTENT_ENCODING) {
+        let given = String::from_utf8_lossy(given);
+        return Err(Refusal::MediaType(format!(
+            "a batch is application/x-ndjson without Content-Encoding, not {given:?}; one message goes to /pub/CHANNEL"
+        )));
+    }
+    Ok(())
+}
+
+async fn apply(app: &App, mut body: Incoming) -> Response<Body> {
+    let limit = line_limit(app.hub.limits().message);
+    let mut answer = Answer::default();
+    let mut rest = BytesMut::new();
+    let failure = loop {
+        let frame = match tokio::time::timeout(app.body_timeout, body.frame()).await {
+            Err(_) => break Some(Refusal::BodyTimeout(app.body_timeout)),
+            Ok(Some(Err(_))) => break Some(Refusal::Body),
+            Ok(None) => break None,
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        // Whole lines are taken from the frame as it is; only a line that is cut in two is copied.
+        let Some(end) = data.iter().rposition(|&b| b == b'\n') else {
+            rest.extend_from_slice(&data);
+            if rest.len() > limit {
+                break Some(Refusal::TooLarge(limit));
+            }
+            continue;
+        };
+        let (whole, tail) = (data.slice(..=end), data.slice(end + 1..));
+        if rest.is_empty() {
+            lines(app, &whole, &mut answer).await;
+        } else {
+            rest.extend_from_slice(&whole);
+            let joined = std::mem::take(&mut rest).freeze();
+            lines(app, &joined, &mut answer).await;
+        }
+        rest.extend_from_slice(&tail);
+        tokio::task::consume_budget().await;
+    };
+    if failure.is_none() && !rest.is_empty() {
+        lines(app, &rest.freeze(), &mut answer).await;
+    }
+    metrics::add(&app.metrics.http.publish_refused, answer.refused_lines);
+    answer.error = failure.as_ref().map(ToString::to_string);
+    let mut response = json(&answer);
+    if let Some(failure) = failure {
+        *response.status_mut() = failure.status();
+        response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Applies whole lines, a bunch at a time.
+async fn lines(app: &App, text: &Bytes, answer: &mut Answer) {
+    let mut bunch: Vec<Ready<'_>> = Vec::with_capacity(TOGETHER);
+    let mut lines = text.split(|&b| b == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        if lines.peek().is_none() && line.is_empty() {
+            break;
+        }
+        answer.applied += 1;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match parse(answer.applied, line) {
+            Ok(ready) => bunch.push(ready),
+            Err(error) => answer.refuse(answer.applied, error),
+        }
+        if bunch.len() == TOGETHER {
+            publish(app, &mut bunch, answer).await;
+        }
+    }
+    publish(app, &mut bunch, answer).await;
+}
+
+async fn publish(app: &App, bunch: &mut Vec<Ready<'_>>, answer: &mut Answer) {
+    let requests: Vec<_> = bunch
+        .iter()
+        .map(|ready| Publish {
+            channel: &ready.channel,
+            said: NewMessage { data: &ready.data, event: ready.event.as_ref(), id: ready.id.as_ref() },
+            key: ready.key.as_ref(),
+            ends: false,
+        })
+        .collect();
+    let results = app.hub.publish_all(&requests).await;
+    for (ready, result) in bunch.iter().zip(results) {
+        match result {
+            Ok(_) => answer.published += 1,
+            Err(error) => answer.refuse(ready.line, error.to_string()),
+        }
+    }
+    bunch.clear();
+}
+
+impl Answer {
+    fn refuse(&mut self, line: u64, error: String) {
+        self.refused_lines += 1;
+        if self.refused.len() < NAMED {
+            self.refused.push(Refused { line, error });
+        }
+    }
+}
+
+fn parse(number: u64, text: &[u8]) -> Result<Ready<'_>, String> {
+    let text = std::str::from_utf8(text).map_err(|error| format!("not valid UTF-8 at byte {}", error.valid_up_to()))?;
+    let line: Line<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let raw = line.data.get();
+    let data = if raw.starts_with('"') {
+        serde_json::from_str::<Text<'_>>(raw).map_err(|error| error.to_string())?.0
+    } else {
+        Cow::Borrowed(raw)
+    };
+    let key = |key: Cow<'_, str>| {
+        IdempotencyKey::parse(key.as_bytes()).ok_or_else(|| "key is not 1 to 255 bytes long".to_owned())
+    };
+    Ok(Ready {
+        line: number,
+        channel: ChannelName::parse(&line.channel).map_err(|error| error.to_string())?,
+        data,
+        event: line.event.map(|name| EventName::parse(&name)).transpose().map_err(|error| error.to_string())?,
+        id: line.id.map(|id| EventId::parse(&id)).transpose().map_err(|error| error.to_string())?,
+        key: line.key.map(key).transpose()?,
+    })
+}
+
+/// A string that is borrowed where it holds no escapes; a bare `Cow` would always be copied.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_takes_strings_as_text_and_other_json_as_it_is() {
+        let ready = parse(1, br#"{"channel":"a","data":"x\ny","event":"e","id":"7","key":"k"}"#).unwrap();
+        assert_eq!((&*ready.data, ready.event.unwrap().as_str(), ready.id.unwrap().as_str()), ("x\ny", "e", "7"));
+        let ready = parse(1, br#"{"channel":"a","data":{"n": [1, 2]}}"#).unwrap();
+        assert_eq!(ready.data, r#"{"n": [1, 2]}"#);
+        assert!(matches!(parse(1, br#"{"channel":"a","data":"plain"}"#).unwrap().data, Cow::Borrowed("plain")));
+        assert_eq!(parse(1, br#"{"channel":"a","data":null}"#).unwrap().data, "null");
+    }
+
+    #[test]
+    fn parse_bad_lines_say_what_was_wrong() {
+        for (line, wrong) in [
+            (&b"{"[..], "EOF"),
+            (br#"{"channel":"a"}"#, "missing field `data`"),
+            (br#"{"channel":"a/b","data":""}"#, "'/'"),
+            (br#"{"channel":"a","data":"","extra":1}"#, "unknown field `extra`"),
+            (br#"{"channel":"a","data":"","event":"a\nb"}"#, "event name"),
+            (br#"{"channel":"a","data":"","key":""}"#, "key"),
+            (b"\xff", "not valid UTF-8 at byte 0"),
+        ] {
+            let error = parse(1, line).err().unwrap();
+            assert!(error.contains(wrong), "{error:?} does not mention {wrong:?}");
+        }
+    }
+}

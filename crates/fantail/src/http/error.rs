@@ -1,0 +1,165 @@
+//! The one table from what went wrong to what the client is told.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fantail_hub::{NameError, PublishError, SubscribeError};
+use fantail_sse::FieldError;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use thiserror::Error;
+
+use super::body::Body;
+
+/// Why a request was refused. Nothing was done of it, unless the variant says so.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// No route.
+    #[error("there is nothing at {0}")]
+    NotFound(String),
+    /// The channel does not exist.
+    #[error("there is no channel {0:?}")]
+    NoChannel(String),
+    /// The subscriber does not exist.
+    #[error("there is no subscriber {0:?}")]
+    NoSubscriber(String),
+    /// The route has other methods.
+    #[error("{0} is not allowed here, only {1}")]
+    Method(String, &'static str),
+    /// A channel's name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// No channel was named.
+    #[error("no channel was named")]
+    NoName,
+    /// Too many channels at once.
+    #[error("{0} channels were named, at most {1} are allowed (stream.max_channels)")]
+    TooManyNames(usize, usize),
+    /// An event name or id.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// A parameter of the query.
+    #[error("parameter {name}={value:?} is not {expected}")]
+    Parameter {
+        /// Its name.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// A header's value.
+    #[error("header {name} is not {expected}")]
+    Header {
+        /// Its name.
+        name: &'static str,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// The data is not text.
+    #[error("data is not valid UTF-8 at byte {0}")]
+    NotUtf8(usize),
+    /// The body did not arrive whole.
+    #[error("the body ended early or was malformed")]
+    Body,
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {0:?} (listen.body_timeout)")]
+    BodyTimeout(Duration),
+    /// The body's length was not given.
+    #[error("a body is needed: send Content-Length (0 for an empty message) or chunks")]
+    LengthRequired,
+    /// The body has the wrong type.
+    #[error("{0}")]
+    MediaType(String),
+    /// The body is too large.
+    #[error("the body is larger than {0} bytes (hub.message)")]
+    TooLarge(usize),
+    /// The hub would not have it.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The hub would not grant it.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
+    /// There are as many subscriptions as there may be.
+    #[error("there are {0} subscriptions, no more are allowed (hub.subscriptions)")]
+    Subscriptions(usize),
+    /// A foreign `Host`.
+    #[error("host {0:?} is not one of the control listener's; add it to control.hosts if it should be")]
+    Host(String),
+    /// A foreign `Origin`.
+    #[error("origin {0:?} may not use the control listener; add its host to control.hosts if it should")]
+    Origin(String),
+    /// The key is missing or wrong.
+    #[error("a valid key is needed: Authorization: Bearer KEY (control.key)")]
+    Unauthorized,
+    /// The server is about to stop.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+impl Refusal {
+    /// The table.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound(_) | Self::NoChannel(_) | Self::NoSubscriber(_) => StatusCode::NOT_FOUND,
+            Self::Method(..) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Name(_)
+            | Self::NoName
+            | Self::TooManyNames(..)
+            | Self::Field(_)
+            | Self::Parameter { .. }
+            | Self::Header { .. }
+            | Self::NotUtf8(_)
+            | Self::Body
+            | Self::Publish(PublishError::ReservedId) => StatusCode::BAD_REQUEST,
+            Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
+            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge(_) | Self::Publish(PublishError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
+            Self::Publish(PublishError::Channels(_)) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Subscribe(SubscribeError::Ended) => StatusCode::NO_CONTENT,
+            Self::Subscribe(SubscribeError::Channels(_)) | Self::Subscriptions(_) | Self::Stopping => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    /// The answer.
+    pub fn response(&self) -> Response<Body> {
+        let status = self.status();
+        let mut response = if status == StatusCode::NO_CONTENT {
+            Response::new(Body::empty())
+        } else {
+            let text = serde_json::json!({ "error": self.to_string() });
+            json(&text)
+        };
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        match self {
+            Self::Method(_, allowed) => drop(headers.insert(ALLOW, HeaderValue::from_static(allowed))),
+            Self::Unauthorized => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            // What is left of the body would be taken for the next request.
+            Self::TooLarge(_) | Self::BodyTimeout(_) => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+}
+
+/// An answer in JSON, with a line's end for people at a terminal.
+pub fn json(value: &impl serde::Serialize) -> Response<Body> {
+    // Our own types hold nothing that serialising could refuse.
+    let mut text = serde_json::to_vec(value).unwrap_or_default();
+    text.push(b'\n');
+    let mut response = Response::new(Body::Full(Bytes::from(text)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

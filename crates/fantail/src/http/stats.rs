@@ -1,0 +1,166 @@
+//! What the server tells of itself: `/stats`, `/stats/{channel}`, `GET /pub/{channel}`, `/metrics`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fantail_hub::ChannelName;
+use fantail_hub::channel::Info;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+
+use super::App;
+use super::body::Body;
+use super::error::{Refusal, json};
+use super::query::Query;
+use crate::fanout::Slow;
+use crate::metrics::{Figure, Grows};
+
+/// The most channels that one answer lists.
+const MAX_LIST: usize = 10_000;
+/// Slow subscribers that are named.
+const SLOWEST: usize = 20;
+
+/// One channel, as people see it.
+#[derive(Debug, Serialize)]
+struct Channel {
+    #[serde(rename = "channel")]
+    name: String,
+    /// Subscriptions of this node.
+    subscribers: u32,
+    messages: usize,
+    bytes: usize,
+    /// The newest offset ever.
+    offset: String,
+    /// The highest offset that is no longer kept.
+    floor: String,
+    /// Messages ever published.
+    published: u64,
+    ended: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Summary {
+    version: &'static str,
+    journal: String,
+    epoch: String,
+    uptime_seconds: u64,
+    connections: u64,
+    subscribers: u64,
+    subscriptions: u64,
+    channels: usize,
+    bytes: u64,
+    published: u64,
+    delivered: u64,
+    gaps: u64,
+    evicted: u64,
+    blocked: u64,
+    stalled: u64,
+    slowest: Vec<Slow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list: Option<Vec<Channel>>,
+}
+
+fn channel(name: &ChannelName, info: &Info) -> Channel {
+    Channel {
+        name: name.to_string(),
+        subscribers: info.subscribers,
+        messages: info.messages,
+        bytes: info.bytes,
+        offset: info.last.to_string(),
+        floor: info.floor.to_string(),
+        published: info.appended,
+        ended: info.ended,
+    }
+}
+
+/// The summary; `?list=N&prefix=P` adds the channels with most subscribers.
+pub async fn summary(app: &App, query: Query<'_>) -> Result<Response<Body>, Refusal> {
+    use std::sync::atomic::Ordering::Relaxed;
+    let list = query.number("list")?.map(|n| n.min(MAX_LIST));
+    let prefix = query.get("prefix").unwrap_or_default();
+    let counters = app.hub.counters();
+    let metrics = &app.metrics;
+    Ok(json(&Summary {
+        version: env!("CARGO_PKG_VERSION"),
+        journal: app.hub.journal().describe(),
+        epoch: app.hub.journal().epoch().to_string(),
+        uptime_seconds: app.started.elapsed().as_secs(),
+        connections: crate::metrics::read(&metrics.http.connections) + metrics.sum(|s| &s.subscribers),
+        subscribers: metrics.sum(|s| &s.subscribers),
+        subscriptions: metrics.sum(|s| &s.subscriptions),
+        channels: app.hub.channels(),
+        bytes: counters.bytes.load(Relaxed) as u64,
+        published: counters.published.load(Relaxed),
+        delivered: metrics.sum(|s| &s.deliveries),
+        gaps: metrics.sum(|s| &s.gaps),
+        evicted: counters.evicted.load(Relaxed),
+        blocked: metrics.sum(|s| &s.blocked),
+        stalled: metrics.sum(|s| &s.stalled),
+        slowest: app.shards.slowest(SLOWEST).await,
+        list: list.map(|n| app.hub.list(&prefix, n).iter().map(|(name, info)| channel(name, info)).collect()),
+    }))
+}
+
+/// The channels of these names; those that do not exist are left out.
+pub fn channels(app: &App, names: &[ChannelName]) -> Result<Response<Body>, Refusal> {
+    let known: Vec<_> = names.iter().filter_map(|name| Some(channel(name, &app.hub.find(name)?.info()))).collect();
+    match names {
+        [name] if known.is_empty() => Err(Refusal::NoChannel(name.to_string())),
+        _ => Ok(json(&serde_json::json!({ "channels": known }))),
+    }
+}
+
+/// One channel.
+pub fn one(app: &App, name: &ChannelName) -> Result<Response<Body>, Refusal> {
+    let found = app.hub.find(name).ok_or_else(|| Refusal::NoChannel(name.to_string()))?;
+    Ok(json(&channel(name, &found.info())))
+}
+
+/// All figures in the text format of Prometheus.
+pub fn prometheus(app: &App) -> Response<Body> {
+    let mut registry = Registry::with_prefix("fantail");
+    registry.register_collector(Box::new(Figures(Arc::new(app.metrics.figures(&app.hub)))));
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = text::encode(&mut out, &registry);
+    let mut response = Response::new(Body::Full(Bytes::from(out)));
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+#[derive(Debug)]
+struct Figures(Arc<Vec<Figure>>);
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for figure in self.0.iter() {
+            let kind = match figure.grows {
+                Grows::Only => ConstCounter::new(0u64).metric_type(),
+                Grows::AndShrinks => ConstGauge::new(0i64).metric_type(),
+            };
+            let mut family = encoder.encode_descriptor(figure.name, figure.help, None, kind)?;
+            for (number, value) in figure.values.iter().enumerate() {
+                let shard = [("shard", number.to_string())];
+                let encode = |encoder: prometheus_client::encoding::MetricEncoder<'_>| match figure.grows {
+                    Grows::Only => ConstCounter::new(*value).encode(encoder),
+                    Grows::AndShrinks => ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX)).encode(encoder),
+                };
+                if figure.by_shard {
+                    encode(family.encode_family(&shard)?)?;
+                } else {
+                    // The descriptor's own encoder is the metric without labels.
+                    let none: [(&str, &str); 0] = [];
+                    encode(family.encode_family(&none)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

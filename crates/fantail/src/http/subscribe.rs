@@ -1,0 +1,237 @@
+//! `GET /sub/{channel}[/{channel}…]`: opens an event stream, or waits for a single answer (`?wait=`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fantail_hub::{ChannelName, Framing, Millis, Profile, StartAt};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+
+use super::body::Body;
+use super::cors::Cors;
+use super::error::Refusal;
+use super::query::Query;
+use super::takeover::{Errand, Slot, Takeover};
+use super::{App, table};
+use crate::config;
+use crate::dialect::native::{self, GapStyle, Native};
+use crate::fanout::Style;
+use crate::metrics;
+
+const METHODS: &str = "GET, HEAD, OPTIONS";
+/// The longest `?wait=`.
+const MAX_WAIT: Duration = Duration::from_mins(5);
+
+/// What a subscribe route does.
+#[derive(Debug)]
+pub struct Subscribe {
+    /// The channels of a literal path.
+    channels: Vec<ChannelName>,
+    style: Arc<Style>,
+    retry: Duration,
+    retry_jitter: Duration,
+    start_id: bool,
+    max_channels: usize,
+    cors: Option<Cors>,
+}
+
+impl Subscribe {
+    /// A route with the settings of `[stream]`, some of which `route` overrides. Without `cors` the answers say nothing of
+    /// other origins.
+    pub fn new(stream: &config::Stream, route: &config::Route, cors: Option<Cors>) -> Self {
+        let lifetime = route.lifetime.unwrap_or(stream.lifetime).get();
+        let jitter = route.lifetime_jitter.unwrap_or(stream.lifetime_jitter).get();
+        let gap = match route.gap.unwrap_or(stream.gap) {
+            config::Gap::Event => GapStyle::Event,
+            config::Gap::Comment => GapStyle::Comment,
+            config::Gap::Off => GapStyle::Off,
+        };
+        let style = Style {
+            profile: Profile::new(Native { gap }),
+            ping: route.ping.unwrap_or(stream.ping).get(),
+            ping_text: native::PING,
+            lifetime: (!lifetime.is_zero()).then_some((lifetime, lifetime + jitter)),
+            stall_limit: route.stall_limit.unwrap_or(stream.stall_limit).get(),
+            send_buffer: stream.send_buffer.bytes(),
+            unsent_low: stream.unsent_low.bytes() as u32,
+            user_timeout: stream.user_timeout.get(),
+        };
+        // Checked when the configuration was read.
+        let channels = route.channels.iter().filter_map(|name| ChannelName::parse(name).ok()).collect();
+        Self {
+            channels,
+            style: Arc::new(style),
+            retry: route.retry.unwrap_or(stream.retry).get(),
+            retry_jitter: route.retry_jitter.unwrap_or(stream.retry_jitter).get(),
+            start_id: route.start_id.unwrap_or(stream.start_id),
+            max_channels: route.max_channels.unwrap_or(stream.max_channels),
+            cors,
+        }
+    }
+
+    /// Answers a request whose path holds `rest` at the placeholder.
+    pub async fn answer(&self, app: &App, slot: &Arc<Slot>, request: &Parts, rest: &str) -> Response<Body> {
+        let mut response = match self.grant(app, slot, request, rest).await {
+            Ok(response) => response,
+            Err(refusal) => {
+                metrics::add(&app.metrics.http.subscribe_refused, 1);
+                refusal.response()
+            }
+        };
+        if let Some(cors) = &self.cors {
+            cors.apply(&request.headers, response.headers_mut());
+        }
+        response
+    }
+
+    async fn grant(&self, app: &App, slot: &Arc<Slot>, request: &Parts, rest: &str) -> Result<Response<Body>, Refusal> {
+        match request.method {
+            Method::GET => {}
+            Method::HEAD => {
+                self.names(rest)?;
+                return Ok(Self::head(Body::empty()));
+            }
+            Method::OPTIONS => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(METHODS));
+                if let Some(cors) = &self.cors {
+                    cors.preflight(response.headers_mut());
+                }
+                return Ok(response);
+            }
+            _ => return Err(Refusal::Method(request.method.to_string(), METHODS)),
+        }
+        let names = self.names(rest)?;
+        let query = Query::of(&request.uri);
+        let start = start(app, request, query)?;
+        let wait = query.span("wait")?;
+        let start_id = query.switch("start-id")?.unwrap_or(self.start_id);
+        if app.is_stopping() {
+            return Err(Refusal::Stopping);
+        }
+        let limit = app.max_subscriptions;
+        if app.metrics.sum(|shard| &shard.subscriptions) + names.len() as u64 > limit as u64 {
+            return Err(Refusal::Subscriptions(limit));
+        }
+        let plan = app.hub.plan(&names, start).await?;
+        let framing = match request.version {
+            Version::HTTP_10 => Framing::Raw,
+            _ => Framing::Chunked,
+        };
+        let style = Arc::clone(&self.style);
+        let Some(wait) = wait else {
+            let spread = u64::try_from(self.retry_jitter.as_millis()).unwrap_or(u64::MAX);
+            let retry = self.retry.as_millis() as u64 + fastrand::u64(0..=spread);
+            let prologue = native::prologue(retry, plan.announce.filter(|_| start_id));
+            slot.ask(Takeover { plan, style, framing, errand: Errand::Stream });
+            return Ok(Self::head(Body::Start(Bytes::from(prologue), Arc::clone(slot))));
+        };
+        let has_body = request.headers.contains_key(TRANSFER_ENCODING)
+            || request.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+        if wait > MAX_WAIT || has_body {
+            let expected = "a span of at most 5m, on a request without a body";
+            return Err(Refusal::Parameter { name: "wait", value: format!("{wait:?}"), expected });
+        }
+        let lead = plan.announce.filter(|_| start_id).map_or_else(Vec::new, native::start);
+        let headers = self.answer_headers(request);
+        let errand = Errand::Answer { wait, keep_alive: keeps_alive(request), lead, headers };
+        slot.ask(Takeover { plan, style, framing: Framing::Raw, errand });
+        slot.all_said();
+        // The connection drops this future when it takes the socket.
+        std::future::pending().await
+    }
+
+    fn names(&self, rest: &str) -> Result<Vec<ChannelName>, Refusal> {
+        if self.channels.is_empty() { table::channels(rest, self.max_channels) } else { Ok(self.channels.clone()) }
+    }
+
+    /// The head of a stream. A stock nginx in front streams such an answer through without a setting.
+    fn head(body: Body) -> Response<Body> {
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        for (name, value) in STREAM_HEADERS {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+
+    fn answer_headers(&self, request: &Parts) -> String {
+        let mut headers = http::HeaderMap::new();
+        if let Some(cors) = &self.cors {
+            cors.apply(&request.headers, &mut headers);
+        }
+        for (name, value) in STREAM_HEADERS {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let line = |(name, value): (&HeaderName, &HeaderValue)| {
+            format!("{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes()))
+        };
+        headers.iter().map(line).collect()
+    }
+}
+
+const STREAM_HEADERS: [(HeaderName, &str); 3] = [
+    (CONTENT_TYPE, "text/event-stream"),
+    (CACHE_CONTROL, "no-store, no-transform"),
+    (HeaderName::from_static("x-accel-buffering"), "no"),
+];
+
+/// Whether the client expects to use the connection again (RFC 9112 §9.3).
+fn keeps_alive(request: &Parts) -> bool {
+    let closes = request.headers.get_all(CONNECTION).iter().any(|value| {
+        value.as_bytes().split(|&b| b == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    });
+    request.version == Version::HTTP_11 && !closes
+}
+
+/// Where the subscriber wants to begin. What a browser says when it comes back wins over what its URL says.
+fn start(app: &App, request: &Parts, query: Query<'_>) -> Result<StartAt, Refusal> {
+    if let Some(id) = request.headers.get("last-event-id").filter(|id| !id.is_empty()) {
+        return Ok(StartAt::After(id.as_bytes().into()));
+    }
+    if let Some(id) = query.get("lastEventId").filter(|id| !id.is_empty()) {
+        return Ok(StartAt::After(id.as_bytes().into()));
+    }
+    if let Some(n) = query.number("last")? {
+        return Ok(StartAt::Last(n));
+    }
+    let now = app.hub.clock().now();
+    let expected = "a span of time such as 10m, or an RFC 3339 time";
+    if let Some(time) = query.parsed("since", expected, |value| since(value, now))? {
+        return Ok(StartAt::Since(time));
+    }
+    let from = query.parsed("from", "\"start\" (or left out, for live)", |value| match value {
+        "start" => Some(StartAt::Oldest),
+        "live" => Some(StartAt::Live),
+        _ => None,
+    })?;
+    Ok(from.unwrap_or(StartAt::Live))
+}
+
+fn since(value: &str, now: Millis) -> Option<Millis> {
+    if let Some(span) = super::query::parse_span(value) {
+        return Some(now.minus(span));
+    }
+    let time: jiff::Timestamp = value.parse().ok()?;
+    Some(Millis(u64::try_from(time.as_millisecond()).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_takes_spans_and_rfc_3339() {
+        let now = Millis(1_000_000_000_000);
+        assert_eq!(since("10m", now), Some(Millis(999_999_400_000)));
+        assert_eq!(since("2001-09-09T01:46:40Z", now), Some(now));
+        assert_eq!(since("2001-09-09T03:46:40.5+02:00", now), Some(Millis(1_000_000_000_500)));
+        for bad in ["yesterday", "2001-09-09", "2001-09-09T01:46:40", "", "10"] {
+            assert_eq!(since(bad, now), None, "{bad}");
+        }
+    }
+}

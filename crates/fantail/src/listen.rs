@@ -1,0 +1,101 @@
+//! Listeners: accepting, a connection's life in HTTP, its way out to a shard and back, and the stop.
+
+mod connection;
+mod wire;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::config::{Door, Listen};
+use crate::http::App;
+use crate::metrics;
+pub use connection::Connections;
+
+/// Connections that the kernel completes before they are accepted.
+const BACKLOG: i32 = 4096;
+/// How long to wait after an accept that failed for want of descriptors or memory.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Opens a listening socket.
+///
+/// # Errors
+/// If the address is taken or not ours.
+pub fn bind(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// What all connections share.
+pub struct Shared {
+    /// The routes.
+    pub app: Arc<App>,
+    /// A place for each connection that there may be, streams included.
+    pub places: Arc<Semaphore>,
+    /// Turns true when the server stops.
+    pub stopping: watch::Receiver<bool>,
+    /// What one connection may cost.
+    pub settings: Listen,
+}
+
+/// Accepts until the server stops.
+pub async fn accept(listener: StdListener, door: Door, shared: Arc<Shared>) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let connections = Arc::new(Connections::new(door, Arc::clone(&shared)));
+    let mut stopping = shared.stopping.clone();
+    let http = &shared.app.metrics().http;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            // An error means that whoever could stop us is gone.
+            _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                metrics::add(&http.accept_errors, 1);
+                if is_exhaustion(&error) {
+                    tracing::warn!(%error, "cannot accept");
+                    tokio::time::sleep(BREATH).await;
+                }
+                continue;
+            }
+        };
+        metrics::add(&http.accepted, 1);
+        let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
+            metrics::add(&http.connections_refused, 1);
+            refuse(&socket);
+            continue;
+        };
+        // Only a latency: a socket that cannot do it still works.
+        let _ = socket.set_nodelay(true);
+        Arc::clone(&connections).serve(socket, peer, place, bytes::Bytes::new());
+    }
+}
+
+/// Says, without waiting, that there are too many.
+fn refuse(socket: &TcpStream) {
+    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
+        Content-Type: application/json\r\nContent-Length: 57\r\n\r\n\
+        {\"error\":\"too many connections (see listen.connections)\"}";
+    // A new socket's buffer is empty; if it takes nothing all the same, closing says enough.
+    let _ = socket.try_write(ANSWER);
+}
+
+/// Whether waiting helps: the others are about this one connection.
+fn is_exhaustion(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}

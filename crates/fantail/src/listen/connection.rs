@@ -1,0 +1,184 @@
+//! One connection's life: HTTP until a request asks for the socket, then a shard; and back, where the request was one that
+//! waits for a single answer.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Shared;
+use super::wire::Wire;
+use crate::config::Door;
+use crate::fanout::{Answer, Attach, Errand, TakeBack};
+use crate::http::takeover::{self, Slot, Takeover};
+use crate::metrics;
+
+/// How the connections of one listener are served.
+pub struct Connections {
+    door: Door,
+    shared: Arc<Shared>,
+    http: http1::Builder,
+    runtime: Handle,
+}
+
+/// How HTTP ended.
+enum End {
+    /// The connection is over.
+    Over,
+    /// The socket goes on elsewhere.
+    Taken(Box<Takeover>),
+}
+
+impl Connections {
+    /// To be made within the runtime that is to serve them.
+    pub(super) fn new(door: Door, shared: Arc<Shared>) -> Self {
+        let settings = &shared.settings;
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            // Also the longest wait for another request; the first has a timeout of its own.
+            .header_read_timeout(settings.idle_timeout.get())
+            .max_header_size(settings.head_size.bytes())
+            .max_headers(settings.headers)
+            .half_close(false)
+            // Answers to pipelined publishes leave together. Not for browsers: behind a stream's head it would wait for
+            // what follows.
+            .pipeline_flush(door == Door::Control);
+        Self { door, shared, http, runtime: Handle::current() }
+    }
+
+    /// Serves a connection in a task of its own, from where `early` was read.
+    pub(super) fn serve(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        place: OwnedSemaphorePermit,
+        early: Bytes,
+    ) {
+        let runtime = self.runtime.clone();
+        runtime.spawn(async move {
+            let connections = &self.shared.app.metrics().http.connections;
+            metrics::add(connections, 1);
+            let taken = self.speak(socket, peer, early).await;
+            metrics::take(connections, 1);
+            if let Some((takeover, socket, unread)) = taken {
+                self.hand_over(*takeover, socket, peer, place, unread);
+            }
+        });
+    }
+
+    /// Speaks HTTP until the connection is over or its socket is asked for.
+    async fn speak(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        early: Bytes,
+    ) -> Option<(Box<Takeover>, TcpStream, Bytes)> {
+        let slot = Arc::new(Slot::default());
+        let asked = AtomicBool::new(!early.is_empty());
+        let service = service_fn(|request| {
+            asked.store(true, Ordering::Relaxed);
+            let (app, slot, door) = (&self.shared.app, &slot, self.door);
+            async move { Ok::<_, Infallible>(app.answer(door, slot, request).await) }
+        });
+        let wire = TokioIo::new(Wire::new(socket, early, Arc::clone(&slot)));
+        let mut connection = self.http.serve_connection(wire, service).with_upgrades();
+        let mut first = pin!(tokio::time::sleep(self.shared.settings.head_timeout.get()));
+        let mut stopping = self.shared.stopping.clone();
+        let mut told = false;
+        let mut stop = pin!(stopping.wait_for(|stopping| *stopping));
+        let end = poll_fn(|cx| {
+            if !told && stop.as_mut().poll(cx).is_ready() {
+                told = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+                if let Err(error) = result {
+                    tracing::debug!(%error, %peer, "connection ended");
+                }
+                return Poll::Ready(End::Over);
+            }
+            if let Some(takeover) = slot.take() {
+                return Poll::Ready(End::Taken(Box::new(takeover)));
+            }
+            if slot.is_held_back() {
+                tracing::info!(%peer, "a stream with a request pipelined behind it was closed");
+                return Poll::Ready(End::Over);
+            }
+            if !asked.load(Ordering::Relaxed) && first.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(End::Over);
+            }
+            Poll::Pending
+        })
+        .await;
+        let End::Taken(takeover) = end else { return None };
+        let parts = connection.into_parts()?;
+        let (socket, early) = parts.io.into_inner().into_parts();
+        debug_assert!(early.is_empty(), "hyper has read a whole request");
+        Some((takeover, socket, parts.read_buf))
+    }
+
+    fn hand_over(
+        self: Arc<Self>,
+        takeover: Takeover,
+        socket: TcpStream,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+        unread: Bytes,
+    ) {
+        let socket = match socket.into_std() {
+            Ok(socket) => socket,
+            Err(error) => return tracing::warn!(%error, %peer, "a socket could not leave HTTP"),
+        };
+        let Takeover { plan, style, framing, errand } = takeover;
+        let shards = Arc::clone(&self.shared.app);
+        let errand = match errand {
+            takeover::Errand::Stream => Errand::Stream,
+            takeover::Errand::Answer { wait, keep_alive, lead, headers } => {
+                let keep = if keep_alive { "keep-alive" } else { "close" };
+                let response = Box::new(move |due: &[u8]| {
+                    let date = httpdate::fmt_http_date(SystemTime::now());
+                    let length = lead.len() + due.len();
+                    let mut response = format!(
+                        "HTTP/1.1 200 OK\r\n{headers}connection: {keep}\r\ncontent-length: {length}\r\ndate: {date}\r\n\r\n"
+                    )
+                    .into_bytes();
+                    response.extend_from_slice(&lead);
+                    response.extend_from_slice(due);
+                    response
+                });
+                let back = keep_alive.then(|| -> TakeBack {
+                    Box::new(move |socket, permit| self.take_back(socket, peer, permit, unread))
+                });
+                Errand::Answer(Box::new(Answer { wait, response, back }))
+            }
+        };
+        shards.shards().attach(Attach { socket, peer, permit, plan, style, framing, identity: None, errand });
+    }
+
+    /// Serves a socket that comes back from a shard.
+    fn take_back(
+        self: Arc<Self>,
+        socket: std::net::TcpStream,
+        peer: SocketAddr,
+        place: OwnedSemaphorePermit,
+        early: Bytes,
+    ) {
+        let _within = self.runtime.enter();
+        match TcpStream::from_std(socket) {
+            Ok(socket) => Arc::clone(&self).serve(socket, peer, place, early),
+            Err(error) => tracing::warn!(%error, %peer, "a socket could not come back to HTTP"),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Every figure that Fantail keeps, as typed fields with their names and help texts in one place. Callers count; nobody
+//! else knows how the figures are published.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fantail_hub::Hub;
+
+/// A number that only grows, or one that goes up and down; which of them, [`Metrics::figures`] says.
+pub type Number = AtomicU64;
+
+/// The figures of one shard. Only its own thread writes them, except `subscribers`.
+#[derive(Debug, Default)]
+pub struct ShardMetrics {
+    /// Subscribers at present, on their way included.
+    pub subscribers: Number,
+    /// Channels that they listen to, counted once for each subscriber.
+    pub subscriptions: Number,
+    /// Of these, whose sockets are full.
+    pub blocked: Number,
+    /// Channels that they listen to.
+    pub rooms: Number,
+    /// Messages handed to sockets, counted once per subscriber.
+    pub deliveries: Number,
+    /// Writes to sockets.
+    pub writes: Number,
+    /// Bytes handed to sockets.
+    pub sent_bytes: Number,
+    /// Gaps told to subscribers.
+    pub gaps: Number,
+    /// Pings sent.
+    pub pings: Number,
+    /// Subscribers ever.
+    pub attached: Number,
+    /// Subscribers that left.
+    pub left: Number,
+    /// Subscribers whose socket failed or whose peer vanished.
+    pub failed: Number,
+    /// Subscribers dropped because their socket took nothing for too long.
+    pub stalled: Number,
+    /// Subscribers whose channels or lifetime ended, or who were ended by name.
+    pub ended: Number,
+    /// Streams cut in the middle of a frame at the stop.
+    pub cut: Number,
+    /// Single answers given (`?wait`).
+    pub answers: Number,
+}
+
+/// The figures of the listeners and routes.
+#[derive(Debug, Default)]
+pub struct HttpMetrics {
+    /// Connections at present, streams not counted.
+    pub connections: Number,
+    /// Connections ever accepted.
+    pub accepted: Number,
+    /// Connections refused because there were as many as there may be.
+    pub connections_refused: Number,
+    /// Accept calls that failed (descriptors, memory).
+    pub accept_errors: Number,
+    /// Requests answered.
+    pub requests: Number,
+    /// Requests answered with 4xx.
+    pub client_errors: Number,
+    /// Requests answered with 5xx.
+    pub server_errors: Number,
+    /// Subscribe requests refused.
+    pub subscribe_refused: Number,
+    /// Publish requests refused.
+    pub publish_refused: Number,
+    /// Requests to the control listener with a foreign `Host` or `Origin`, or without its key.
+    pub control_refused: Number,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Metrics {
+    /// One for each shard.
+    pub shards: Vec<Arc<ShardMetrics>>,
+    /// See [`HttpMetrics`].
+    pub http: HttpMetrics,
+}
+
+/// Adds to a figure.
+pub fn add(number: &Number, n: u64) {
+    number.fetch_add(n, Ordering::Relaxed);
+}
+
+/// Takes from a figure that goes up and down.
+pub fn take(number: &Number, n: u64) {
+    number.fetch_sub(n, Ordering::Relaxed);
+}
+
+/// Reads a figure.
+pub fn read(number: &Number) -> u64 {
+    number.load(Ordering::Relaxed)
+}
+
+/// Whether a figure only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grows {
+    /// It does.
+    Only,
+    /// It goes up and down.
+    AndShrinks,
+}
+
+/// A figure as it is published.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    /// Its name, without the `fantail_` that all have and without `_total`.
+    pub name: &'static str,
+    /// What it counts, with its unit.
+    pub help: &'static str,
+    /// Its kind.
+    pub grows: Grows,
+    /// Its value for each shard, or a single one.
+    pub values: Vec<u64>,
+    /// The values are per shard.
+    pub by_shard: bool,
+}
+
+impl Metrics {
+    /// Zeros for so many shards.
+    pub fn new(shards: usize) -> Self {
+        Self { shards: (0..shards).map(|_| Arc::default()).collect(), http: HttpMetrics::default() }
+    }
+
+    /// The sum of one figure over all shards.
+    pub fn sum(&self, figure: impl Fn(&ShardMetrics) -> &Number) -> u64 {
+        self.shards.iter().map(|shard| read(figure(shard))).sum()
+    }
+
+    /// Every figure, those of the hub included.
+    pub fn figures(&self, hub: &Hub) -> Vec<Figure> {
+        use Grows::{AndShrinks, Only};
+        type Of = fn(&ShardMetrics) -> &Number;
+        let by_shard: [(&'static str, &'static str, Grows, Of); 16] = [
+            ("subscribers", "subscribers at present", AndShrinks, |s| &s.subscribers),
+            ("subscriptions", "channels listened to, once per subscriber", AndShrinks, |s| &s.subscriptions),
+            ("blocked_subscribers", "subscribers whose sockets are full", AndShrinks, |s| &s.blocked),
+            ("subscribed_channels", "channels that have subscribers", AndShrinks, |s| &s.rooms),
+            ("deliveries", "messages handed to sockets, once per subscriber", Only, |s| &s.deliveries),
+            ("writes", "writes to sockets", Only, |s| &s.writes),
+            ("sent_bytes", "bytes handed to sockets", Only, |s| &s.sent_bytes),
+            ("gaps", "gaps told to subscribers", Only, |s| &s.gaps),
+            ("pings", "pings sent", Only, |s| &s.pings),
+            ("attached_subscribers", "subscribers that came", Only, |s| &s.attached),
+            ("left_subscribers", "subscribers that left", Only, |s| &s.left),
+            ("failed_subscribers", "subscribers whose socket failed", Only, |s| &s.failed),
+            ("stalled_subscribers", "subscribers dropped for taking nothing for too long", Only, |s| &s.stalled),
+            ("ended_subscribers", "subscribers ended by their channels, lifetime or name", Only, |s| &s.ended),
+            ("cut_subscribers", "streams cut in the middle of a frame at the stop", Only, |s| &s.cut),
+            ("answers", "single answers given to waiting requests", Only, |s| &s.answers),
+        ];
+        let mut figures: Vec<_> = by_shard
+            .into_iter()
+            .map(|(name, help, grows, of)| Figure {
+                name,
+                help,
+                grows,
+                values: self.shards.iter().map(|shard| read(of(shard))).collect(),
+                by_shard: true,
+            })
+            .collect();
+        let (http, counters) = (&self.http, hub.counters());
+        let bytes = counters.bytes.load(Ordering::Relaxed) as u64;
+        figures.extend(
+            [
+                ("connections", "connections at present, streams not counted", AndShrinks, read(&http.connections)),
+                ("accepted_connections", "connections accepted", Only, read(&http.accepted)),
+                ("refused_connections", "connections over the limit", Only, read(&http.connections_refused)),
+                ("accept_errors", "accept calls that failed", Only, read(&http.accept_errors)),
+                ("requests", "requests answered", Only, read(&http.requests)),
+                ("client_errors", "requests answered with 4xx", Only, read(&http.client_errors)),
+                ("server_errors", "requests answered with 5xx", Only, read(&http.server_errors)),
+                ("refused_subscribes", "subscribe requests refused", Only, read(&http.subscribe_refused)),
+                ("refused_publishes", "messages refused", Only, read(&http.publish_refused)),
+                ("refused_control", "control requests without the right to it", Only, read(&http.control_refused)),
+                ("channels", "channels at present", AndShrinks, hub.channels() as u64),
+                ("retained_bytes", "bytes that the tails hold", AndShrinks, bytes),
+                ("published", "messages accepted", Only, read(&counters.published)),
+                ("duplicates", "publishes answered from an idempotency key", Only, read(&counters.duplicates)),
+                ("evicted", "messages dropped early for want of memory", Only, read(&counters.evicted)),
+                ("collected_channels", "channels collected when idle and empty", Only, read(&counters.collected)),
+            ]
+            .map(|(name, help, grows, value)| Figure {
+                name,
+                help,
+                grows,
+                values: vec![value],
+                by_shard: false,
+            }),
+        );
+        figures
+    }
+}
