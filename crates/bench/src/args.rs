@@ -93,5 +93,5 @@ pub(crate) fn defaults<T: Args + FromArgMatches>() -> T {
 }
 
 fn lines(headers: &[String]) -> String {
-    headers.iter().map(|header| format!("{header}\r\n")).collect()
+    headers.iter().flat_map(|header| [header.as_str(), "\r\n"]).collect()
 }

@@ -23,3 +23,8 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 pub(crate) fn seconds(nanos: u64) -> f64 {
     nanos as f64 / SECOND as f64
 }
+
+/// Nanoseconds from an option in seconds.
+pub(crate) fn from_seconds(seconds: f64) -> u64 {
+    nanos(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+}

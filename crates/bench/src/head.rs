@@ -85,6 +85,6 @@ mod tests {
     fn head_garbage_is_refused() {
         assert!(parse(b"SSH-2.0-OpenSSH\r\n\r\n").is_err());
         assert!(parse(b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n").is_err());
-        assert!(parse(&[b'x'; MAX_HEAD + 1]).is_err());
+        assert!(parse(&vec![b'x'; MAX_HEAD + 1]).is_err());
     }
 }

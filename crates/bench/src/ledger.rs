@@ -114,6 +114,9 @@ pub(crate) struct Ledger {
     /// Connections that the server ended or refused, and why the first of them.
     pub(crate) ended: u64,
     pub(crate) first_end: Option<String>,
+    /// Connections that were tried again before the run, and why the first of them.
+    pub(crate) retried: u64,
+    pub(crate) first_retry: Option<String>,
     /// Streams whose head has been read and that have not ended.
     pub(crate) open: u64,
     /// Connections that were started and have no head yet.
@@ -136,6 +139,8 @@ impl Ledger {
             comments: 0,
             ended: 0,
             first_end: None,
+            retried: 0,
+            first_retry: None,
             open: 0,
             waiting: 0,
             opened: histogram(),

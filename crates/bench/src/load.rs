@@ -1,9 +1,11 @@
 //! What a publisher is to send: to which channels, at what pace, and for how long. Pure arithmetic on the clock.
 
+use crate::clock;
+
 /// When messages are due.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
-    /// Open loop: message n is due at `first + n × interval`, whatever the server does.
+    /// Open loop: message n is due at `first` and n intervals, in seconds, whatever the server does.
     Every { first: u64, interval: f64 },
     /// As fast as answers come back, while no more than `window` messages are on their way to the average subscriber.
     FlatOut { window: Option<u64> },
@@ -35,7 +37,8 @@ impl Load {
     /// When the next message is due; `None` if the load is over.
     pub(crate) fn due(&self, now: u64) -> Option<u64> {
         let due = match self.pace {
-            Pace::Every { first, interval } => first + (self.sent as f64 * interval) as u64,
+            Pace::Every { first, interval } => first + clock::from_seconds(self.sent as f64 * interval),
+
             Pace::FlatOut { .. } => now,
         };
         let over = match self.end {
@@ -59,12 +62,12 @@ mod tests {
 
     #[test]
     fn load_open_loop_is_due_by_the_clock_alone() {
-        let mut load = Load::new(vec![4, 5], Pace::Every { first: 100, interval: 2.5 }, End::At(108));
+        let mut load = Load::new(vec![4, 5], Pace::Every { first: 100, interval: 3e-9 }, End::At(108));
         let mut due = Vec::new();
         while let Some(at) = load.due(0) {
             due.push((at, load.take()));
         }
-        assert_eq!(due, [(100, 4), (102, 5), (105, 4), (107, 5)]);
+        assert_eq!(due, [(100, 4), (103, 5), (106, 4)]);
     }
 
     #[test]

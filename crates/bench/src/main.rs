@@ -94,7 +94,7 @@ enum Command {
     /// Serve as the comparison's axum server
     #[command(hide = true)]
     PeerAxum { listen: SocketAddr },
-    /// Serve as the comparison's bare send() loop
+    /// Serve as the comparison's bare `send()` loop
     #[command(hide = true)]
     PeerBare { listen: SocketAddr },
     /// Serve as the application behind Pushpin

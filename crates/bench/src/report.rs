@@ -1,6 +1,8 @@
 //! What a scenario found: figures with their units, a latency curve, and what went wrong. A run with a fault has no
 //! figures.
 
+use std::fmt::Write;
+
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -79,6 +81,9 @@ impl Report {
     /// Takes over what the books say is wrong.
     pub(crate) fn check(mut self, ledger: &Ledger) -> Self {
         self.faults.extend(ledger.faults());
+        if let Some(why) = &ledger.first_retry {
+            self.notes.push(format!("{} connections had to be tried again before the run ({why})", ledger.retried));
+        }
         if !self.faults.is_empty() {
             self.figures.clear();
             self.curve = Curve::default();
@@ -91,13 +96,13 @@ impl Report {
         let mut out = format!("{}: {}\n", self.scenario, self.settings);
         let width = self.figures.iter().map(|figure| figure.name.chars().count()).max().unwrap_or(0);
         for Figure { name, value, unit } in &self.figures {
-            out += &format!("  {name:width$}  {:>12} {unit}\n", number(*value));
+            let _ = writeln!(out, "  {name:width$}  {:>12} {unit}", number(*value));
         }
         for fault in &self.faults {
-            out += &format!("  no figure: {fault}\n");
+            let _ = writeln!(out, "  no figure: {fault}");
         }
         for note in &self.notes {
-            out += &format!("  note: {note}\n");
+            let _ = writeln!(out, "  note: {note}");
         }
         out
     }

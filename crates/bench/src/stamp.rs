@@ -67,7 +67,8 @@ mod tests {
     #[test]
     fn stamp_written_and_read_is_the_same() {
         for n in [0u32, 1, 0x9abc_def0, u32::MAX] {
-            let stamp = Stamp { run: n, channel: !n, sequence: n ^ 0x1234, scheduled: u64::from(n) << 29 | 0xabcdef };
+            let stamp =
+                Stamp { run: n, channel: !n, sequence: n ^ 0x1234, scheduled: u64::from(n) << 29 | 0x00ab_cdef };
             let mut payload = Vec::new();
             stamp.write(&mut payload, 100);
             assert_eq!(payload.len(), 100);

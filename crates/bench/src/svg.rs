@@ -1,5 +1,7 @@
 //! A small plot of a report's curve, drawn by hand.
 
+use std::fmt::Write;
+
 use crate::report::{Report, number};
 
 const WIDTH: f64 = 640.0;
@@ -31,35 +33,38 @@ pub(crate) fn plot(report: &Report) -> String {
         return out + "<text x=\"56\" y=\"180\">no figure</text>\n</svg>\n";
     }
     for &(px, py) in points {
-        out += &format!("<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"#06c\"/>\n", x(px), y(py));
+        let _ = writeln!(out, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"#06c\"/>", x(px), y(py));
     }
     let line: Vec<_> = points.iter().map(|&(px, py)| format!("{:.1},{:.1}", x(px), y(py))).collect();
-    out += &format!("<polyline points=\"{}\" fill=\"none\" stroke=\"#06c\"/>\n", line.join(" "));
+    let _ = writeln!(out, "<polyline points=\"{}\" fill=\"none\" stroke=\"#06c\"/>", line.join(" "));
     for n in 0..=4 {
         let part = f64::from(n) / 4.0;
         let (vx, level) = (left + (right - left) * part, bottom + (scale(high) - bottom) * part);
         let vy = if logarithmic { level.exp() } else { level };
-        out += &format!(
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
+        let _ = writeln!(
+            out,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
             x(vx),
             HEIGHT - 36.0,
             number(vx)
         );
-        out += &format!(
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
+        let _ = writeln!(
+            out,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             MARGIN - 6.0,
             y(vy) + 4.0,
             number(vy)
         );
-        out += &format!("<path d=\"M{MARGIN} {0:.1}H{1}\" stroke=\"#ddd\"/>\n", y(vy), WIDTH - MARGIN);
+        let _ = writeln!(out, "<path d=\"M{MARGIN} {0:.1}H{1}\" stroke=\"#ddd\"/>", y(vy), WIDTH - MARGIN);
     }
-    out += &format!(
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
+    let _ = writeln!(
+        out,
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
         WIDTH / 2.0,
         HEIGHT - 14.0,
         escape(&report.curve.x)
     );
-    out += &format!("<text x=\"{MARGIN}\" y=\"46\">{}</text>\n</svg>\n", escape(&report.curve.y));
+    let _ = writeln!(out, "<text x=\"{MARGIN}\" y=\"46\">{}</text>\n</svg>", escape(&report.curve.y));
     out
 }
 

@@ -36,6 +36,8 @@ const URGENT: Token = Token(usize::MAX - 2);
 /// every single send, which on one machine costs the server more than the send itself; clients elsewhere do not.
 const CROWD: usize = 1_000;
 const NAP: u64 = 500_000;
+/// Every subscriber must have read a message after this.
+const WARM_UP: u64 = 60 * SECOND;
 /// A run is given up when nothing more is delivered for so long.
 const STALLED: u64 = 5 * SECOND;
 
@@ -59,6 +61,8 @@ pub(crate) struct Swarm {
     pub(crate) ledger: Ledger,
     /// Subscribers that are still to connect.
     connecting: VecDeque<usize>,
+    /// Subscribers whose connections the server ended.
+    dropped: Vec<usize>,
     /// At most so many connections without a head at a time.
     pub(crate) connect_window: usize,
     /// Connections so far; picks client addresses.
@@ -84,6 +88,7 @@ impl Swarm {
             publishers: Vec::new(),
             ledger,
             connecting: VecDeque::new(),
+            dropped: Vec::new(),
             connect_window,
             connects: fastrand::usize(..1 << 20),
         })
@@ -131,15 +136,26 @@ impl Swarm {
         let (mut open, mut since) = (self.ledger.open, clock::now());
         while self.ledger.open < wanted {
             self.turn(clock::now() + SECOND / 4)?;
-            if let Some(why) = &self.ledger.first_end {
-                bail!("{} of {wanted} streams open, then one was lost: {why}", self.ledger.open);
-            }
+            self.retry_dropped(wanted)?;
             if self.ledger.open != open {
                 (open, since) = (self.ledger.open, clock::now());
             } else if clock::now() > since + 2 * STALLED {
                 bail!("only {open} of {wanted} streams open, and no more for ten seconds");
             }
         }
+        Ok(())
+    }
+
+    /// Subscribers whose connections were refused or ended connect again, as an `EventSource` would; the report says how
+    /// many.
+    fn retry_dropped(&mut self, wanted: u64) -> anyhow::Result<()> {
+        let Some(why) = self.ledger.first_end.take() else { return Ok(()) };
+        self.ledger.retried += std::mem::take(&mut self.ledger.ended);
+        if self.ledger.retried > wanted {
+            bail!("{} of {wanted} streams open, and too many were refused: {why}", self.ledger.open);
+        }
+        self.ledger.first_retry.get_or_insert(why);
+        self.connecting.extend(self.dropped.drain(..));
         Ok(())
     }
 
@@ -153,23 +169,24 @@ impl Swarm {
     /// Publishes to each of these channels until all their subscribers have read a message, then starts the books
     /// afresh: from here on nothing may be missing.
     pub(crate) fn warm_up(&mut self, publisher: usize, channels: &[u32]) -> anyhow::Result<()> {
-        for _ in 0..40 {
+        let give_up = clock::now() + WARM_UP;
+        while clock::now() < give_up {
             let load = Load::new(channels.to_vec(), Pace::FlatOut { window: None }, End::Count(channels.len() as u64));
             self.publishers[publisher].start(load);
             let end = clock::now() + SECOND * 3 / 4;
             loop {
                 self.turn((clock::now() + SECOND / 20).min(end))?;
-                let published = self.publishers[publisher].is_done();
-                if published && self.is_level() {
-                    return self.start_counting();
+                let all_sent = self.publishers[publisher].is_done();
+                if all_sent && self.is_level() {
+                    self.start_counting();
+                    return Ok(());
                 }
-                if published && clock::now() >= end {
+                if all_sent && clock::now() >= end {
                     break;
                 }
             }
         }
-        let missing = self.subscribers.iter().filter(|subscriber| subscriber.cursors.as_slice()[0].next == 0).count();
-        bail!("{missing} of {} subscribers were never sent anything in 30 seconds", self.subscribers.len());
+        bail!("some of {} subscribers were not sent everything in a minute of warming up", self.subscribers.len());
     }
 
     /// Every subscriber has read the last message of each of its channels.
@@ -181,12 +198,11 @@ impl Swarm {
         })
     }
 
-    fn start_counting(&mut self) -> anyhow::Result<()> {
+    fn start_counting(&mut self) {
         for cursor in self.subscribers.iter_mut().flat_map(|subscriber| subscriber.cursors.as_mut_slice()) {
             cursor.next = self.ledger.channels[cursor.channel as usize].sequence + 1;
         }
         self.ledger.restart();
-        Ok(())
     }
 
     /// Turns until `done`, at most until `deadline`; says whether it was done.
@@ -256,7 +272,14 @@ impl Swarm {
                 }
                 Token(token) => {
                     let hangup = event.is_read_closed() || event.is_error();
-                    self.subscribers[token].ready(hangup, &mut self.buffer, &mut self.ledger);
+                    let subscriber = &mut self.subscribers[token];
+                    if subscriber.stream.is_none() {
+                        continue; // old news of a connection that is over
+                    }
+                    subscriber.ready(hangup, &mut self.buffer, &mut self.ledger);
+                    if subscriber.stream.is_none() {
+                        self.dropped.push(token);
+                    }
                 }
             }
         }
@@ -288,7 +311,7 @@ impl Swarm {
         }
         self.armed = due;
         let left = due - now;
-        let value = Timespec { tv_sec: (left / SECOND) as i64, tv_nsec: (left % SECOND).max(1) as i64 };
+        let value = Timespec { tv_sec: (left / SECOND).cast_signed(), tv_nsec: (left % SECOND).max(1).cast_signed() };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
         Ok(())

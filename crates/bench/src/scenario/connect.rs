@@ -57,7 +57,7 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
 
     let started = clock::now() + SECOND;
     if bystanders > 0 {
-        let pace = Pace::Every { first: started - SECOND / 2, interval: SECOND as f64 / options.rate };
+        let pace = Pace::Every { first: started - SECOND / 2, interval: 1.0 / options.rate };
         swarm.publishers[1].start(Load::new(vec![1], pace, End::At(started + DEADLINE)));
     }
     swarm.run(started, |_| false)?;

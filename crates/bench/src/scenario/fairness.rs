@@ -7,6 +7,7 @@ use crate::args::Common;
 use crate::clock::{self, SECOND, seconds};
 use crate::load::{End, Load, Pace};
 use crate::meter::Meter;
+use crate::publisher::Publisher;
 use crate::report::Report;
 use crate::sockets::allow_descriptors;
 
@@ -53,11 +54,11 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
 
     let meter = Meter::start(&common.pid);
     let started = clock::now();
-    let end = started + (options.seconds * SECOND as f64) as u64;
+    let end = started + clock::from_seconds(options.seconds);
     swarm.publishers[0].start(Load::new(vec![0], Pace::FlatOut { window: Some(options.window) }, End::At(end)));
-    let pace = Pace::Every { first: started + SECOND / 2, interval: SECOND as f64 / rate };
+    let pace = Pace::Every { first: started + SECOND / 2, interval: 1.0 / rate };
     swarm.publishers[1].start(Load::new(channels, pace, End::At(end)));
-    swarm.run(end + 5 * SECOND, |swarm| swarm.publishers.iter().all(|publisher| publisher.is_done()))?;
+    swarm.run(end + 5 * SECOND, |swarm| swarm.publishers.iter().all(Publisher::is_done))?;
     swarm.drain()?;
     let usage = meter.stop();
 

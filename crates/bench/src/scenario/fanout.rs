@@ -60,10 +60,11 @@ pub(crate) fn step(common: &Common, options: &Options) -> anyhow::Result<Report>
 
     let meter = Meter::start(&common.pid);
     let first = clock::now() + SECOND / 20;
-    let end = first + (options.seconds * SECOND as f64) as u64;
-    let pace = match options.flat_out {
-        true => Pace::FlatOut { window: Some(options.window) },
-        false => Pace::Every { first, interval: SECOND as f64 / rate },
+    let end = first + clock::from_seconds(options.seconds);
+    let pace = if options.flat_out {
+        Pace::FlatOut { window: Some(options.window) }
+    } else {
+        Pace::Every { first, interval: 1.0 / rate }
     };
     swarm.publishers[0].start(Load::new(published, pace, End::At(end)));
     if !swarm.run(end + LATE, |swarm| swarm.publishers[0].is_done())? {

@@ -46,7 +46,7 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     let (fresh, kernel) = (memory(), procfs::kernel());
 
     let meter = Meter::start(&common.pid);
-    swarm.run(clock::now() + (seconds * SECOND as f64) as u64, |_| false)?;
+    swarm.run(clock::now() + clock::from_seconds(seconds), |_| false)?;
     let usage = meter.stop();
 
     for _ in 0..rounds {

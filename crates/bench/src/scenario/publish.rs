@@ -55,10 +55,8 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
 
     let meter = Meter::start(&common.pid);
     let first = clock::now();
-    let end = first + (options.seconds * SECOND as f64) as u64;
-    let pace = options
-        .rate
-        .map_or(Pace::FlatOut { window: None }, |rate| Pace::Every { first, interval: SECOND as f64 / rate });
+    let end = first + clock::from_seconds(options.seconds);
+    let pace = options.rate.map_or(Pace::FlatOut { window: None }, |rate| Pace::Every { first, interval: 1.0 / rate });
     swarm.publishers[0].start(Load::new(all, pace, End::At(end)));
     swarm.run(end + 5 * SECOND, |swarm| swarm.publishers[0].is_done())?;
     swarm.drain()?;

@@ -37,31 +37,28 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
         Ok(passed)
     };
 
-    let mut at = START;
-    let mut passed = attempt(at)?;
-    if passed {
-        while passed && at < LAST {
+    let (mut at, mut kept, mut failed) = (START, None, None);
+    while (0..=LAST).contains(&at) && (kept.is_none() || failed.is_none()) {
+        if attempt(at)? {
+            kept = Some(at);
             at += STRIDE;
-            passed = attempt(at)?;
-        }
-    } else {
-        while !passed && at > 0 {
+        } else {
+            failed = Some(at);
             at -= STRIDE;
-            passed = attempt(at)?;
         }
-        at += STRIDE;
     }
-    // The last that passed is a stride below `at`, which did not.
-    for next in at - STRIDE + 1..at {
-        if !attempt(next)? {
-            break;
+    if let (Some(kept), Some(failed)) = (kept, failed) {
+        for next in kept + 1..failed {
+            if !attempt(next)? {
+                break;
+            }
         }
     }
 
     tried.sort_by(|a, b| a.0.total_cmp(&b.0));
     let points = tried.iter().filter_map(|(rate, _, found)| Some((*rate, found.value("latency p99")?))).collect();
     let Some((rate, _, found)) = tried.iter().rev().find(|(_, passed, _)| *passed) else {
-        report.faults.push("no rate was kept".into());
+        report.faults.push(format!("no rate was kept, down to {FIRST} message a second"));
         return Ok(report);
     };
     report.figure("highest rate", *rate, "msg/s");
