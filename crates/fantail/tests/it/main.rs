@@ -2,4 +2,7 @@
 
 mod browser;
 mod browser_selftest;
+mod client;
 mod cut;
+mod server;
+mod subscribe;
