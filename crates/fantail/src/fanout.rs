@@ -1,6 +1,7 @@
 //! Shards: threads that own the sockets of subscribers and hand them what their channels hold. Knows the hub and sockets;
 //! knows neither HTTP nor a dialect: what a stream says at its start, in a ping and at its end are given bytes.
 
+mod batches;
 mod conn;
 mod inbox;
 mod room;

@@ -5,19 +5,18 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fantail_hub::gather::View;
 use fantail_hub::subscription::has_ended;
-use fantail_hub::{Batch, Channel, Framing, Gatherer, Hub, Offset, Watcher};
+use fantail_hub::{Batch, Gatherer, Hub, Watcher};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use tokio::sync::oneshot;
 
+use super::batches::Batches;
 use super::conn::{Conn, Doing, Wrote};
 use super::inbox::{Command, Inbox, Letters};
 use super::room::{Rooms, Seat, Seats};
@@ -29,8 +28,6 @@ use crate::metrics::{self, ShardMetrics};
 const SLICE: usize = 128;
 /// Writes to one connection in a row, before others have their turn.
 const BURST: usize = 4;
-/// Batches remembered while there is work; members at equal cursors share them.
-const BATCHES: usize = 8;
 /// How long the peer of an ended stream is given to close.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// What a subscriber may send after its request, in bytes. A browser sends nothing.
@@ -663,65 +660,4 @@ fn tune(socket: &std::net::TcpStream, style: &Style) -> io::Result<()> {
 fn between(least: Duration, most: Duration) -> Duration {
     let spread = u64::try_from(most.saturating_sub(least).as_millis()).unwrap_or(u64::MAX);
     least + Duration::from_millis(fastrand::u64(0..=spread))
-}
-
-/// Batches that were gathered lately, for members of one room at equal cursors.
-#[derive(Default)]
-struct Batches {
-    recent: VecDeque<(u32, *const Style, Framing, Rc<Batch>)>,
-}
-
-impl Batches {
-    fn clear(&mut self) {
-        self.recent.clear();
-    }
-
-    /// What a connection is due.
-    fn due(&mut self, hub: &Hub, rooms: &Rooms, conn: &Conn, gatherer: &mut Gatherer) -> Option<Rc<Batch>> {
-        let seats = conn.seats.as_slice();
-        let channel = |seat: &Seat| -> &Channel { &rooms.get(seat.room).channel };
-        let next = conn.progress.cursor().next();
-        // Loaded before any channel is looked at, see `Channel::reaches`.
-        let view = match seats {
-            [_] => View { until: Offset::MAX, ..hub.view() },
-            _ => hub.view(),
-        };
-        if !conn.progress.is_plain() {
-            let all = seats.iter().map(channel).enumerate();
-            return gatherer.gather(view, &all, &conn.progress, &conn.style.profile, conn.framing).map(Rc::new);
-        }
-        let room = if let [seat] = seats {
-            seat.room
-        } else {
-            let mut with_news = seats.iter().filter(|seat| channel(seat).reaches(next));
-            let first = with_news.next()?;
-            if with_news.next().is_some() {
-                let all = seats.iter().map(channel).enumerate();
-                return gatherer.gather(view, &all, &conn.progress, &conn.style.profile, conn.framing).map(Rc::new);
-            }
-            first.room
-        };
-        let source = &*rooms.get(room).channel;
-        if !source.reaches(next) {
-            return None;
-        }
-        let cursor = conn.progress.cursor();
-        let style = Arc::as_ptr(&conn.style);
-        let shared = self.recent.iter().find(|(at, of, framing, batch)| {
-            *at == room && std::ptr::eq(*of, style) && *framing == conn.framing && batch.suits(cursor)
-        });
-        if let Some((.., batch)) = shared
-            && batch.next().seen() <= Some(view.until)
-            && (batch.full || !source.reaches(batch.next().next()))
-        {
-            return Some(Rc::clone(batch));
-        }
-        let one = std::iter::once((0, source));
-        let batch = Rc::new(gatherer.gather(view, &one, &conn.progress, &conn.style.profile, conn.framing)?);
-        if self.recent.len() == BATCHES {
-            self.recent.pop_back();
-        }
-        self.recent.push_front((room, style, conn.framing, Rc::clone(&batch)));
-        Some(batch)
-    }
 }

@@ -1,0 +1,202 @@
+//! Batches that were gathered lately: connections of one channel at equal cursors send the very same bytes.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use fantail_hub::gather::View;
+use fantail_hub::{Batch, Channel, Framing, Gatherer, Hub, Offset};
+
+use super::Style;
+use super::conn::Conn;
+use super::room::{Rooms, Seat};
+
+/// Batches remembered while there is work.
+const BATCHES: usize = 8;
+
+/// What was gathered lately.
+#[derive(Default)]
+pub(super) struct Batches {
+    /// By channel, not by room: a room's number is used again for another channel, and while a channel is held here its
+    /// address is not.
+    recent: VecDeque<(Arc<Channel>, *const Style, Framing, Rc<Batch>)>,
+}
+
+impl Batches {
+    pub(super) fn clear(&mut self) {
+        self.recent.clear();
+    }
+
+    /// What a connection is due.
+    pub(super) fn due(&mut self, hub: &Hub, rooms: &Rooms, conn: &Conn, gatherer: &mut Gatherer) -> Option<Rc<Batch>> {
+        let seats = conn.seats.as_slice();
+        let channel = |seat: &Seat| -> &Channel { &rooms.get(seat.room).channel };
+        let next = conn.progress.cursor().next();
+        // Loaded before any channel is looked at, see `Channel::reaches`.
+        let view = match seats {
+            [_] => View { until: Offset::MAX, ..hub.view() },
+            _ => hub.view(),
+        };
+        if !conn.progress.is_plain() {
+            let all = seats.iter().map(channel).enumerate();
+            return gatherer.gather(view, &all, &conn.progress, &conn.style.profile, conn.framing).map(Rc::new);
+        }
+        let room = if let [seat] = seats {
+            seat.room
+        } else {
+            let mut with_news = seats.iter().filter(|seat| channel(seat).reaches(next));
+            let first = with_news.next()?;
+            if with_news.next().is_some() {
+                let all = seats.iter().map(channel).enumerate();
+                return gatherer.gather(view, &all, &conn.progress, &conn.style.profile, conn.framing).map(Rc::new);
+            }
+            first.room
+        };
+        let source = &rooms.get(room).channel;
+        if !source.reaches(next) {
+            return None;
+        }
+        let cursor = conn.progress.cursor();
+        let style = Arc::as_ptr(&conn.style);
+        let shared = self.recent.iter().find(|(from, of, framing, batch)| {
+            Arc::ptr_eq(from, source) && std::ptr::eq(*of, style) && *framing == conn.framing && batch.suits(cursor)
+        });
+        if let Some((.., batch)) = shared
+            && batch.next().seen() <= Some(view.until)
+            && (batch.full || !source.reaches(batch.next().next()))
+        {
+            return Some(Rc::clone(batch));
+        }
+        let one = std::iter::once((0, &**source));
+        let batch = Rc::new(gatherer.gather(view, &one, &conn.progress, &conn.style.profile, conn.framing)?);
+        if self.recent.len() == BATCHES {
+            self.recent.pop_back();
+        }
+        self.recent.push_front((Arc::clone(source), style, conn.framing, Rc::clone(&batch)));
+        Some(batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use fantail_hub::hub::Publish;
+    use fantail_hub::journal::MemoryJournal;
+    use fantail_hub::{ChannelName, Clock, HubLimits, Limits, NewMessage, Profile, Retention, StartAt, Watcher};
+
+    use super::*;
+    use crate::dialect::native::{GapStyle, Native};
+    use crate::fanout::conn::Doing;
+    use crate::fanout::room::Seats;
+
+    struct Deaf;
+
+    impl Watcher for Deaf {
+        fn wake(&self, _: usize) {}
+    }
+
+    struct Test {
+        hub: Hub,
+        rooms: Rooms,
+        watcher: Arc<dyn Watcher>,
+        style: Arc<Style>,
+        listener: TcpListener,
+    }
+
+    impl Test {
+        fn new() -> Self {
+            let journal = Arc::new(MemoryJournal::new(Duration::ZERO, 0));
+            let retention = Retention::new(Limits::default(), []);
+            let style = Style {
+                profile: Profile::new(Native { gap: GapStyle::Event }),
+                ping: Duration::ZERO,
+                ping_text: b"",
+                lifetime: None,
+                stall_limit: Duration::ZERO,
+                send_buffer: 0,
+                unsent_low: 0,
+                user_timeout: Duration::ZERO,
+            };
+            Self {
+                hub: Hub::new(journal, retention, HubLimits::default(), Clock::system()),
+                rooms: Rooms::default(),
+                watcher: Arc::new(Deaf),
+                style: Arc::new(style),
+                listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+            }
+        }
+
+        async fn publish(&self, channel: &str, data: &str) {
+            let said = NewMessage { data, event: None, id: None };
+            let channel = &ChannelName::parse(channel).unwrap();
+            self.hub.publish(Publish { channel, said, key: None, ends: false }).await.unwrap();
+        }
+
+        /// A live subscriber of one channel.
+        async fn subscribe(&mut self, channel: &str, key: u32) -> Conn {
+            let names = [ChannelName::parse(channel).unwrap()];
+            let mut plan = self.hub.plan(&names, StartAt::Live).await.unwrap();
+            let seat = self.rooms.enter(&self.hub, plan.channels.remove(0), &self.watcher, key).unwrap();
+            let socket = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+            let peer = socket.local_addr().unwrap();
+            let places = Arc::new(tokio::sync::Semaphore::new(1));
+            Conn {
+                socket: mio::net::TcpStream::from_std(socket),
+                framing: Framing::Raw,
+                doing: Doing::Streaming,
+                style: Arc::clone(&self.style),
+                progress: plan.progress,
+                seats: Seats::One(seat),
+                unsent: None,
+                number: u64::from(key),
+                peer,
+                identity: None,
+                permit: places.try_acquire_owned().unwrap(),
+                last_write: 0,
+                deadline: 0,
+                due: 0,
+            }
+        }
+
+        fn leave(&mut self, conn: &Conn) {
+            let [seat] = conn.seats.as_slice() else { unreachable!("one channel each") };
+            self.rooms.leave(&self.hub, &self.watcher, *seat, |_, _| {});
+        }
+    }
+
+    #[tokio::test]
+    async fn due_in_a_room_that_was_another_channels_is_its_own() {
+        let mut test = Test::new();
+        let (mut batches, mut gatherer) = (Batches::default(), Gatherer::default());
+        let first = test.subscribe("a", 0).await;
+        let second = test.subscribe("b", 1).await;
+        test.publish("a", "for a").await;
+        test.publish("b", "for b").await;
+        test.publish("a", "for a").await;
+        let batch = batches.due(&test.hub, &test.rooms, &first, &mut gatherer).unwrap();
+        assert_eq!(batch.messages, 2);
+
+        // Both leave; the next subscriber of b comes to sit where those of a sat.
+        test.leave(&second);
+        test.leave(&first);
+        let mut third = test.subscribe("b", 2).await;
+        third.progress = second.progress;
+        assert_eq!(third.seats.as_slice(), first.seats.as_slice(), "the room is used again");
+        let batch = batches.due(&test.hub, &test.rooms, &third, &mut gatherer).unwrap();
+        let text = String::from_utf8_lossy(&batch.bytes);
+        assert!(text.contains("for b") && !text.contains("for a"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn due_at_equal_cursors_is_shared() {
+        let mut test = Test::new();
+        let (mut batches, mut gatherer) = (Batches::default(), Gatherer::default());
+        let conns = [test.subscribe("a", 0).await, test.subscribe("a", 1).await];
+        test.publish("a", "x").await;
+        let mut due = || conns.each_ref().map(|conn| batches.due(&test.hub, &test.rooms, conn, &mut gatherer).unwrap());
+        let [one, other] = due();
+        assert!(Rc::ptr_eq(&one, &other));
+    }
+}
