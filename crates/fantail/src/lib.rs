@@ -13,6 +13,8 @@ pub mod metrics;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use fantail_hub::journal::MemoryJournal;
@@ -110,7 +112,7 @@ impl Server {
         });
         let public = tokio::spawn(listen::accept(public, Door::Public, Arc::clone(&shared)));
         let control = tokio::spawn(listen::accept(control, Door::Control, shared));
-        let upkeep = tokio::spawn(upkeep(hub));
+        let upkeep = Upkeep::start(hub)?;
         let ended = async { tokio::try_join!(flat(public), flat(control)) };
         let result = tokio::select! {
             () = stop => Ok(()),
@@ -131,7 +133,7 @@ impl Server {
             let left = all - places.available_permits();
             tracing::warn!(connections = left, "the deadline came before they had gone (stop.deadline)");
         }
-        upkeep.abort();
+        drop(upkeep);
         result
     }
 }
@@ -140,12 +142,34 @@ async fn flat(task: tokio::task::JoinHandle<io::Result<()>>) -> io::Result<()> {
     task.await.map_err(io::Error::other)?
 }
 
-async fn upkeep(hub: Arc<Hub>) {
-    let mut ticks = tokio::time::interval(MAINTENANCE);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        hub.maintain();
+/// The thread that does what is due by age or idleness. Not a task: a million channels may be due in the same second.
+struct Upkeep {
+    thread: Option<thread::JoinHandle<()>>,
+    over: Arc<AtomicBool>,
+}
+
+impl Upkeep {
+    fn start(hub: Arc<Hub>) -> io::Result<Self> {
+        let over = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&over);
+        let thread = thread::Builder::new().name("fantail-upkeep".to_owned()).spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                hub.maintain();
+                thread::park_timeout(MAINTENANCE);
+            }
+        })?;
+        Ok(Self { thread: Some(thread), over })
+    }
+}
+
+impl Drop for Upkeep {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // It has nothing to say that anybody could still use.
+            let _ = thread.join();
+        }
     }
 }
 

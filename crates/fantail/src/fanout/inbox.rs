@@ -31,6 +31,8 @@ pub(super) struct Letters {
     /// Rooms whose channels have news.
     pub(super) dirty: Vec<usize>,
     pub(super) commands: Vec<Command>,
+    /// The shard is gone: what is sent is dropped, sockets and all.
+    closed: bool,
 }
 
 impl Inbox {
@@ -39,8 +41,18 @@ impl Inbox {
     }
 
     pub(super) fn send(&self, command: Command) {
-        self.letters.lock().commands.push(command);
+        let mut letters = self.letters.lock();
+        if letters.closed {
+            return;
+        }
+        letters.commands.push(command);
+        drop(letters);
         self.rouse();
+    }
+
+    /// Drops every letter, those that are yet to come as well.
+    pub(super) fn close(&self) {
+        *self.letters.lock() = Letters { closed: true, ..Letters::default() };
     }
 
     /// Exchanges the letters for empty ones, whose room is used again.

@@ -133,10 +133,11 @@ impl Shard {
             self.serve_ready();
             self.walk();
             self.wheel.take(self.now, &mut due);
-            for key in due.drain(..) {
-                self.tend(key);
+            for (key, at) in due.drain(..) {
+                self.tend(key, at);
             }
         }
+        self.inbox.close();
         if let Some((_, gone)) = self.stopping.take() {
             // Whoever asked may have stopped waiting.
             let _ = gone.send(());
@@ -271,15 +272,14 @@ impl Shard {
             return self.remove(key, Why::Failed);
         }
         if writable && conn.is_blocked() {
-            match conn.flush(self.now) {
-                Ok((wrote, sent)) => {
-                    metrics::add(&self.metrics.sent_bytes, sent as u64);
-                    if wrote == Wrote::All {
-                        metrics::take(&self.metrics.blocked, 1);
-                        self.unblocked(key);
-                    }
-                }
-                Err(_) => self.remove(key, Why::Failed),
+            let Ok((wrote, sent)) = conn.flush(self.now) else {
+                metrics::take(&self.metrics.blocked, 1);
+                return self.remove(key, Why::Failed);
+            };
+            metrics::add(&self.metrics.sent_bytes, sent as u64);
+            if wrote == Wrote::All {
+                metrics::take(&self.metrics.blocked, 1);
+                self.unblocked(key);
             }
         }
     }
@@ -305,10 +305,10 @@ impl Shard {
     }
 
     /// A connection's moment on the wheel has come, or one that counted once.
-    fn tend(&mut self, key: u32) {
-        let Some(conn) = self.conns.get_mut(key as usize) else { return };
-        if conn.due > self.now {
-            return self.wheel.add(key, conn.due);
+    fn tend(&mut self, key: u32, at: Ticks) {
+        let Some(conn) = self.conns.get_mut(key as usize).filter(|conn| conn.due == at) else { return };
+        if at > self.now {
+            return self.wheel.add(key, at);
         }
         if conn.deadline != 0 && conn.deadline <= self.now {
             match conn.doing {

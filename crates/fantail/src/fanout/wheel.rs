@@ -11,9 +11,12 @@ pub(super) const TICK: Duration = Duration::from_millis(50);
 
 const BUCKETS: usize = 1024;
 
+/// A connection, and when it wanted to be looked at. One that has since chosen another time knows this entry by that.
+pub(super) type Entry = (u32, Ticks);
+
 /// A ring of buckets. Entries further away than its circumference come up early.
 pub(super) struct Wheel {
-    buckets: Vec<Vec<u32>>,
+    buckets: Vec<Vec<Entry>>,
     /// Everything up to here has been taken.
     taken: Ticks,
     entries: usize,
@@ -32,13 +35,13 @@ impl Wheel {
     /// Lets `key` come up at `at`, or earlier.
     pub(super) fn add(&mut self, key: u32, at: Ticks) {
         let furthest = self.taken + BUCKETS as Ticks;
-        let at = at.clamp(self.taken + 1, furthest);
-        self.buckets[at as usize % BUCKETS].push(key);
+        let bucket = at.clamp(self.taken + 1, furthest);
+        self.buckets[bucket as usize % BUCKETS].push((key, at));
         self.entries += 1;
     }
 
-    /// Moves every key that has come up by `now` to `out`.
-    pub(super) fn take(&mut self, now: Ticks, out: &mut Vec<u32>) {
+    /// Moves every entry that has come up by `now` to `out`.
+    pub(super) fn take(&mut self, now: Ticks, out: &mut Vec<Entry>) {
         let before = out.len();
         // After a long sleep one round sees every bucket.
         let first = (self.taken + 1).max(now.saturating_sub(BUCKETS as Ticks - 1));
@@ -65,7 +68,7 @@ mod tests {
     fn take(wheel: &mut Wheel, now: Ticks) -> Vec<u32> {
         let mut out = Vec::new();
         wheel.take(now, &mut out);
-        out
+        out.into_iter().map(|(key, _)| key).collect()
     }
 
     #[test]
