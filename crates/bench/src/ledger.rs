@@ -4,6 +4,7 @@
 use hdrhistogram::Histogram;
 
 use crate::clock;
+use crate::slowest::Slowest;
 use crate::stamp::Stamp;
 
 /// Latencies above this are counted as this; in microseconds.
@@ -105,6 +106,8 @@ pub(crate) struct Ledger {
     pub(crate) size: usize,
     pub(crate) channels: Vec<Channel>,
     pub(crate) groups: Vec<Group>,
+    /// Of a channel that is published to flat out.
+    pub(crate) slowest: Option<Slowest>,
     /// Messages of another length than was sent, or of channels that were not asked for.
     pub(crate) corrupt: u64,
     /// Events that are not ours.
@@ -134,6 +137,7 @@ impl Ledger {
             size,
             channels: vec![Channel::default(); channels],
             groups: (0..groups).map(|_| Group::new()).collect(),
+            slowest: None,
             corrupt: 0,
             foreign: 0,
             comments: 0,
@@ -174,7 +178,26 @@ impl Ledger {
         cursor.next = stamp.sequence + 1;
         group.delivered += 1;
         group.last_read = now;
+        if let Some(slowest) = self.slowest.as_mut().filter(|slowest| slowest.channel == stamp.channel) {
+            slowest.read(stamp.sequence);
+        }
         record(&mut group.latency, now.saturating_sub(stamp.scheduled));
+    }
+
+    /// Follows the slowest subscriber of a channel from here on.
+    pub(crate) fn follow_slowest(&mut self, channel: u32) {
+        let Channel { sequence, listeners, .. } = self.channels[channel as usize];
+        self.slowest = Some(Slowest::new(channel, listeners, sequence + 1));
+    }
+
+    /// Messages of a load's channels that are still on their way: to the slowest subscriber if it is followed, else to
+    /// the average one.
+    pub(crate) fn on_their_way(&self, channels: &[u32]) -> u64 {
+        let first = self.channels[channels[0] as usize];
+        match &self.slowest {
+            Some(slowest) if slowest.channel == channels[0] => u64::from(slowest.behind(first.sequence)),
+            _ => self.groups[first.group as usize].outstanding() / u64::from(first.listeners.max(1)),
+        }
     }
 
     /// A connection has come to its end, and it was not us who ended it.

@@ -7,7 +7,7 @@ use crate::clock;
 pub(crate) enum Pace {
     /// Open loop: message n is due at `first` and n intervals, in seconds, whatever the server does.
     Every { first: u64, interval: f64 },
-    /// As fast as answers come back, while no more than `window` messages are on their way to the average subscriber.
+    /// As fast as answers come back, while no more than `window` messages of a channel are on their way.
     FlatOut { window: Option<u64> },
 }
 

@@ -27,6 +27,7 @@ mod procfs;
 mod publisher;
 mod report;
 mod scenario;
+mod slowest;
 mod sockets;
 mod stamp;
 mod subscriber;

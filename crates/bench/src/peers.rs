@@ -160,7 +160,8 @@ impl Peer {
         }
         common.pid = vec![processes[0].id()];
         processes[0].wait_listening(common.r#pub.address)?;
-        let request = format!("GET /sub/start HTTP/1.1\r\nHost: {}\r\n\r\n", common.sub.address);
+        let request =
+            format!("GET /sub/start HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n", common.sub.address);
         processes[0].wait_answering(common.sub.address, request.as_bytes())?;
         Ok(Running { common, batch, _processes: processes, _dir: dir })
     }

@@ -95,9 +95,7 @@ impl Publisher {
 
     fn window_open(load: &Load, ledger: &Ledger) -> bool {
         let Pace::FlatOut { window: Some(window) } = load.pace else { return true };
-        let channel = ledger.channels[load.channels[0] as usize];
-        let group = &ledger.groups[channel.group as usize];
-        group.outstanding() < window * u64::from(channel.listeners.max(1)) * load.channels.len() as u64
+        ledger.on_their_way(&load.channels) < window * load.channels.len() as u64
     }
 
     /// Sends what is due.

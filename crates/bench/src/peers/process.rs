@@ -24,12 +24,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program on a core; `taskset` becomes the program, so that the process id is its own.
+    /// Starts a program on a core, to end with this process however that ends; `taskset` and `setpriv` become the
+    /// program, so that the process id is its own.
     pub(crate) fn start(cpu: usize, program: &str, args: &[&str], dir: &Path) -> anyhow::Result<Self> {
         let output = dir.join(format!("output-{}", fastrand::u32(..)));
         let file = File::create(&output)?;
         let mut command = Command::new("taskset");
-        command.args(["-c", &cpu.to_string(), program]).args(args);
+        command.args(["-c", &cpu.to_string(), "setpriv", "--pdeathsig", "TERM", program]).args(args);
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("cannot start {program}"))?;
         Ok(Self { child, name: program.to_owned(), output })

@@ -25,8 +25,8 @@ pub(crate) struct Options {
     /// Seconds of publishing
     #[arg(long, default_value_t = 10.0)]
     pub(crate) seconds: f64,
-    /// Messages of the hot channel that may be on their way to its average subscriber
-    #[arg(long, default_value_t = 500)]
+    /// Messages of the hot channel that may be on their way to its slowest subscriber; must be below what the server keeps
+    #[arg(long, default_value_t = 800)]
     pub(crate) window: u64,
 }
 
@@ -52,6 +52,7 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     swarm.warm_up(0, &[0])?;
     swarm.warm_up(1, &channels)?;
 
+    swarm.ledger.follow_slowest(0);
     let meter = Meter::start(&common.pid);
     let started = clock::now();
     let end = started + clock::from_seconds(options.seconds);

@@ -34,8 +34,9 @@ pub(crate) struct Options {
     /// Publish as fast as the server answers
     #[arg(long)]
     pub(crate) flat_out: bool,
-    /// With --flat-out: messages that may be on their way to the average subscriber
-    #[arg(long, default_value_t = 500)]
+    /// With --flat-out: messages that may be on their way to the slowest subscriber (of several channels: the
+    /// average one); must be below what the server keeps
+    #[arg(long, default_value_t = 800)]
     pub(crate) window: u64,
     /// Find the highest rate, in steps of a quarter, at which every subscriber gets every message with a p99 of at most
     /// 250 ms
@@ -62,6 +63,9 @@ pub(crate) fn step(common: &Common, options: &Options) -> anyhow::Result<Report>
     let first = clock::now() + SECOND / 20;
     let end = first + clock::from_seconds(options.seconds);
     let pace = if options.flat_out {
+        if channels == 1 {
+            swarm.ledger.follow_slowest(0);
+        }
         Pace::FlatOut { window: Some(options.window) }
     } else {
         Pace::Every { first, interval: 1.0 / rate }
