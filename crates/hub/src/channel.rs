@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -242,13 +243,7 @@ impl Channel {
     }
 
     /// Drops what is too old; says when to come back. `freed` is told the bytes.
-    pub(crate) fn tend(
-        &self,
-        now: Millis,
-        limits: Limits,
-        idle: std::time::Duration,
-        freed: impl FnOnce(usize),
-    ) -> Tended {
+    pub(crate) fn tend(&self, now: Millis, limits: Limits, idle: Duration, freed: impl FnOnce(usize)) -> Tended {
         let mut state = self.state.lock();
         let before = state.tail.bytes();
         state.tail.expire(now, limits);
@@ -262,7 +257,8 @@ impl Channel {
         }
         let due = state.idle_since.plus(idle);
         if due > now {
-            return Tended::Due(due);
+            // What is published meanwhile may be due to go sooner; one look a second is enough.
+            return Tended::Due(due.min(now.plus(limits.age.max(Duration::from_secs(1)))));
         }
         state.collected = true;
         Tended::Collected(state.tail.last())

@@ -139,7 +139,7 @@ impl Progress {
     }
 
     /// The first offset that is due from the channel at `index` of the subscription.
-    fn next_in(&self, index: usize) -> u64 {
+    pub(crate) fn next_in(&self, index: usize) -> u64 {
         let lower = self.start.as_ref().and_then(|start| start.lower.get(index)).copied();
         self.cursor.next().max(lower.unwrap_or(0))
     }
@@ -308,6 +308,8 @@ impl Gatherer {
         };
         let lowest = if sources > 1 { progress.cursor } else { Cursor::at(lowest).min(highest) };
         let mut batch = self.render(view.epoch, channels, progress, profile, framing, complete_to);
+        // What was left out of the room is due all the same.
+        batch.full |= complete_to < view.until;
         (batch.lowest, batch.highest) = (lowest, highest);
         Some(batch)
     }

@@ -305,7 +305,7 @@ impl Hub {
         });
         let channel = channel.map_err(|_| PublishError::Channels(self.limits.channels))?;
         if made && channel.schedule() {
-            self.schedule.lock().add(Arc::clone(&channel), now.plus(self.limits.channel_idle));
+            self.schedule.lock().add(Arc::clone(&channel), self.first_look(&channel, now));
         }
         Ok(channel)
     }
@@ -336,8 +336,13 @@ impl Hub {
     pub fn unwatch(&self, channel: &Arc<Channel>, watcher: &Arc<dyn Watcher>, token: usize) {
         let now = self.clock.now();
         if channel.unwatch(watcher, token, now) {
-            self.schedule.lock().add(Arc::clone(channel), now.plus(self.limits.channel_idle));
+            self.schedule.lock().add(Arc::clone(channel), self.first_look(channel, now));
         }
+    }
+
+    /// When a channel that is empty now is to be looked at, so that what is published meanwhile goes in time as well.
+    fn first_look(&self, channel: &Channel, now: Millis) -> Millis {
+        now.plus(self.limits.channel_idle.min(self.retention.limits(channel.rule()).age))
     }
 
     /// What may be gathered for a subscription of any channels: all that the journal has counted so far.
@@ -441,30 +446,35 @@ impl Hub {
             self.counters.published.fetch_add(1, Ordering::Relaxed);
         }
         // Two's complement: adding a negative growth as usize subtracts.
-        let bytes = self.counters.bytes.fetch_add(receipt.growth.cast_unsigned(), Ordering::Relaxed);
+        self.counters.bytes.fetch_add(receipt.growth.cast_unsigned(), Ordering::Relaxed);
         if receipt.unscheduled {
             let due = now.plus(self.retention.limits(channel.rule()).age);
             self.schedule.lock().add(Arc::clone(channel), due);
         }
-        if bytes.wrapping_add_signed(receipt.growth) > self.limits.memory {
+        if self.held() > self.limits.memory {
             self.relieve();
         }
         Published { position: receipt.position, subscribers: receipt.subscribers, duplicate: receipt.duplicate }
     }
 
+    /// What the tails hold, as far as it was counted. A message can be dropped and counted as gone before it was counted as
+    /// come, so that the count is below nothing for a moment; that must not look like more than any limit.
+    fn held(&self) -> usize {
+        usize::try_from(self.counters.bytes.load(Ordering::Relaxed).cast_signed()).unwrap_or(0)
+    }
+
     /// Makes room when the tails hold more than they may: the oldest message of the channel with the most bytes goes, and
     /// again, until a sixteenth is free (so that the search through all channels is rare).
     fn relieve(&self) {
-        let held = || self.counters.bytes.load(Ordering::Relaxed);
         let Some(_only) = self.relief.try_lock() else { return };
-        if held() <= self.limits.memory {
+        if self.held() <= self.limits.memory {
             return;
         }
         let target = self.limits.memory - self.limits.memory / 16;
         let mut by_bytes = Vec::with_capacity(self.registry.len());
         self.registry.each(|channel| by_bytes.push(Heaviest(channel.info().bytes, Arc::clone(channel))));
         let mut by_bytes = BinaryHeap::from(by_bytes);
-        while held() > target {
+        while self.held() > target {
             let Some(mut heaviest) = by_bytes.peek_mut() else { break };
             if let Some(cost) = heaviest.1.evict() {
                 self.counters.bytes.fetch_sub(cost, Ordering::Relaxed);

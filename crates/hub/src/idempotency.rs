@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn outcome_is_remembered_per_channel_for_the_window_and_in_bounded_number() {
-        let mut keys = Idempotency::new(Duration::from_secs(120), 2);
+        let mut keys = Idempotency::new(Duration::from_mins(2), 2);
         let [a, b] = ["a", "b"].map(|name| ChannelName::parse(name).unwrap());
         let [k1, k2, k3] = [b"1", b"2", b"3"].map(|key| IdempotencyKey::parse(key).unwrap());
         let done = Outcome { digest: 1, offset: Offset(1) };

@@ -124,8 +124,8 @@ impl Drop for Subscription {
     }
 }
 
-/// Whether a subscription that stands at `progress` has nothing to wait for.
-pub fn has_ended<'c>(mut channels: impl Iterator<Item = &'c Channel>, progress: &Progress) -> bool {
-    let next = progress.cursor().next();
-    channels.all(|channel| channel.read(|tail| tail.ended() && tail.last().0 < next))
+/// Whether a subscription to these channels, in its order, that stands at `progress` has nothing to wait for.
+pub fn has_ended<'c>(channels: impl Iterator<Item = &'c Channel>, progress: &Progress) -> bool {
+    let mut channels = channels.enumerate();
+    channels.all(|(index, channel)| channel.read(|tail| tail.ended() && tail.last().0 < progress.next_in(index)))
 }

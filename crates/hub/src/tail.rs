@@ -68,7 +68,7 @@ impl Tail {
         self.entries.push_back(entry);
         // The newest stays whatever the limits say, for those who are connected; so does what an end stands behind.
         let least = 1 + usize::from(self.ended);
-        let most = limits.messages.max(1) + usize::from(self.ended);
+        let most = limits.messages.max(1).saturating_add(usize::from(self.ended));
         while self.entries.len() > most || (self.bytes > limits.bytes && self.entries.len() > least) {
             self.drop_oldest();
         }
@@ -209,7 +209,9 @@ mod tests {
 
     fn tail(limits: Limits, offsets: &[u64]) -> Tail {
         let mut tail = Tail::new(Offset(0));
-        offsets.iter().for_each(|&offset| tail.push(entry(offset, Some("same")), limits));
+        for &offset in offsets {
+            tail.push(entry(offset, Some("same")), limits);
+        }
         tail
     }
 
