@@ -21,8 +21,9 @@ use crate::sockets;
 use crate::subscriber::Subscriber;
 use crate::target::{PublishTarget, SubscribeTarget};
 
-/// Events that are handled before publishers have their turn: well below a millisecond of reading.
-const EVENTS: usize = 128;
+/// Events that are handled before publishers and urgent subscribers have their turn: about a millisecond of reading, even
+/// if each brings 64 KiB.
+const EVENTS: usize = 32;
 /// A read takes at most this much.
 const BUFFER: usize = 256 * 1024;
 /// Connections that are started before the loop looks at the others.
