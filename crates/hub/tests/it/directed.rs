@@ -1,14 +1,19 @@
-//! Single cases, one for each fault that the model or the threads found.
+//! Single cases: the faults that the model or the threads found, and moments between two threads, held still.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use fantail_hub::channel::Addition;
+use fantail_hub::gather::View;
 use fantail_hub::hub::Publish;
-use fantail_hub::journal::MemoryJournal;
+use fantail_hub::journal::{Append, AppendError, Head, Journal, MemoryJournal, Pending, Receipt, Seek};
 use fantail_hub::subscription::has_ended;
+use fantail_hub::tail::Entry;
 use fantail_hub::{
-    Batch, Channel, ChannelName, Clock, Framing, Gatherer, Hub, HubLimits, Limits, Millis, NewMessage, Retention,
-    StartAt, SubscribeError,
+    Batch, Channel, ChannelName, Clock, Epoch, Framing, Gatherer, Hub, HubLimits, Kind, Limits, Millis, NewMessage,
+    Offset, Retention, StartAt, SubscribeError,
 };
 
 use crate::dress::{Dress, Tellings};
@@ -83,4 +88,105 @@ fn end_of_a_channel_without_a_limit_of_messages_keeps_them() {
     let [a] = names(["a"]);
     say(&hub, &a, "x", true);
     assert_eq!(hub.find(&a).unwrap().info().messages, 2);
+}
+
+#[test]
+fn append_under_way_is_not_overlooked_by_who_saw_its_offset_counted() {
+    let hub = hub(Limits::default());
+    let [a, b] = names(["a", "b"]);
+    let channels = now(hub.plan(&[a, b], StartAt::Live)).unwrap().channels;
+    let said = NewMessage { data: "x", event: None, id: None };
+    let addition = Addition { said, kind: Kind::Data, then_end: false, clears: false };
+    let append = |channel: &Channel, next: &dyn Fn() -> Offset| {
+        channel.append(addition, Millis(1), Limits::default(), next).unwrap();
+    };
+    append(&channels[0], &|| {
+        // The first offset is taken, and before its message is there the second is taken and its message is.
+        append(&channels[1], &|| Offset(2));
+        assert!(channels[0].reaches(1) && channels[1].reaches(1), "a reader who skips one of them loses a message");
+        Offset(1)
+    });
+    assert!(channels[0].reaches(1) && !channels[0].reaches(2) && channels[1].reaches(2));
+}
+
+#[test]
+fn gather_of_several_channels_stops_at_the_view() {
+    let hub = hub(Limits { messages: 1, ..Limits::default() });
+    let both = names(["a", "b"]);
+    let mut plan = now(hub.plan(&both, StartAt::Live)).unwrap();
+    // Offsets 1 to 4. The first is trimmed by the third and that by the fourth, both after a reader has loaded the counter.
+    for name in [&both[0], &both[1], &both[0], &both[0]] {
+        say(&hub, name, "x", false);
+    }
+    let told = Tellings::default();
+    let profile = Dress::profile(false, &told);
+    let channels = plan.channels.iter().map(|channel| &**channel).enumerate();
+    let mut due = |until| {
+        let view = View { until: Offset(until), ..hub.view() };
+        let batch = Gatherer::default().gather(view, &channels, &plan.progress, &profile, Framing::Raw)?;
+        plan.progress.advance(batch.next());
+        Some((batch.gaps, batch.messages, batch.next().next()))
+    };
+    assert_eq!(due(1), None, "what is lost ends beyond the view");
+    assert_eq!(due(2), Some((0, 1, 3)));
+    assert_eq!(due(3), Some((1, 0, 4)));
+    assert_eq!(due(4), Some((0, 1, 5)));
+    assert_eq!(told.take().len(), 1);
+}
+
+/// A memory journal that takes its time to say that it has accepted a large message.
+struct Slow(MemoryJournal);
+
+impl Journal for Slow {
+    fn describe(&self) -> String {
+        "slow".to_owned()
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.0.epoch()
+    }
+
+    fn counter(&self) -> Offset {
+        self.0.counter()
+    }
+
+    fn append<'a>(&'a self, batch: &'a [Append<'a>]) -> Pending<'a, Vec<Result<Receipt, AppendError>>> {
+        Box::pin(async move {
+            let receipts = self.0.append(batch).await;
+            if batch.iter().any(|one| one.addition.said.data.len() > 1000) {
+                tokio::task::yield_now().await;
+            }
+            receipts
+        })
+    }
+
+    fn read<'a>(&'a self, channel: &'a Channel, next: u64, limit: usize) -> Pending<'a, Vec<Entry>> {
+        self.0.read(channel, next, limit)
+    }
+
+    fn find<'a>(&'a self, channel: &'a Channel, what: Seek<'a>) -> Pending<'a, Option<u64>> {
+        self.0.find(channel, what)
+    }
+
+    fn head<'a>(&'a self, channel: &'a Channel) -> Pending<'a, Head> {
+        self.0.head(channel)
+    }
+}
+
+#[test]
+fn message_that_is_trimmed_before_it_is_counted_does_not_make_the_hub_look_full() {
+    let journal = Arc::new(Slow(MemoryJournal::new(Duration::from_mins(1), 10)));
+    let retention = Retention::new(Limits { messages: 1, ..Limits::default() }, []);
+    let hub = Hub::new(journal, retention, HubLimits::default(), Clock::manual(Millis(1_000_000)));
+    let [bystander, busy] = names(["bystander", "busy"]);
+    say(&hub, &bystander, "kept", false);
+    let large = "x".repeat(100_000);
+    let said = NewMessage { data: &large, event: None, id: None };
+    let mut first = std::pin::pin!(hub.publish(Publish { channel: &busy, said, key: None, ends: false }));
+    assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    say(&hub, &busy, "", false);
+    now(first).unwrap();
+    let held: usize = [&bystander, &busy].map(|name| hub.find(name).unwrap().info().bytes).iter().sum();
+    assert_eq!(hub.counters().bytes.load(Ordering::Relaxed), held);
+    assert_eq!(hub.counters().evicted.load(Ordering::Relaxed), 0, "there is room for everything");
 }

@@ -46,7 +46,7 @@ proptest! {
 /// A few seconds' worth, unless `PROPTEST_CASES` says otherwise.
 fn config() -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 768 };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 1024 };
     ProptestConfig { cases, ..default }
 }
 
@@ -86,6 +86,8 @@ struct Connection {
     in_flight: Vec<u8>,
     /// The id that it asked for and that is not known.
     asked: Option<String>,
+    /// The newest offset when it began.
+    began: u64,
 }
 
 struct Seat {
@@ -107,6 +109,8 @@ struct World {
     book: Book,
     seats: Vec<Option<Seat>>,
     told: Tellings,
+    /// The one that tells everything, and the quiet one.
+    profiles: [Arc<Profile>; 2],
     /// Texts and ids given so far.
     given: u64,
     keys: HashMap<(usize, u8), (u8, Millis, u64)>,
@@ -121,7 +125,9 @@ impl World {
         let watcher: Arc<dyn Watcher> = Arc::clone(&shard) as _;
         let seats = (0..SUBSCRIBERS).map(|_| None).collect();
         let (gatherer, told) = (Gatherer::default(), Tellings::default());
-        Self { setting, hub, shard, watcher, gatherer, names, book, seats, told, given: 0, keys: HashMap::new() }
+        let profiles = [false, true].map(|quiet| Dress::profile(quiet, &told));
+        let (given, keys) = (0, HashMap::new());
+        Self { setting, hub, shard, watcher, gatherer, names, book, seats, told, profiles, given, keys }
     }
 
     fn name(n: usize) -> ChannelName {
@@ -161,7 +167,7 @@ impl World {
             Op::Arrive { at, client: who, how } => {
                 self.leave(at);
                 let client = Client::new(who.framing, who.quiet);
-                let profile = Dress::profile(who.quiet, &self.told);
+                let profile = Arc::clone(&self.profiles[usize::from(who.quiet)]);
                 let channels = Book::names(who.channels);
                 self.seats[at] = Some(Seat { who, client, profile, channels, connection: None });
                 self.connect(at, &how);
@@ -335,6 +341,7 @@ impl World {
             How::Past(n) => after(position(self.book.epoch, self.book.counter().saturating_sub((*n).into()))),
             How::Future(n) => after(position(self.book.epoch, self.book.counter() + 1 + u64::from(*n))),
             How::Foreign(n) => after(position(fantail_hub::Epoch::new(7), (*n).into())),
+            How::Given(n) => after(format!("again-{n}")),
             How::Unknown(n) => after(format!("unknown-{n}")),
             How::Garbage => StartAt::After(b"\xff\0~1.".as_slice().into()),
         }
@@ -423,10 +430,11 @@ impl World {
                 Serving::Alone(Box::new(alone.unwrap()))
             }
         };
+        let began = self.book.counter();
         for &channel in &channels {
             self.book.pages[channel].watchers += 1;
         }
-        seat.connection = Some(Connection { serving, channels, in_flight, asked });
+        seat.connection = Some(Connection { serving, channels, in_flight, asked, began });
         self.seats[at] = Some(seat);
         self.compare();
     }
@@ -544,6 +552,8 @@ impl World {
                 progress.advance(next);
                 *pending = rest;
             }
+            let is_past = progress.cursor().next() > connection.began + 1;
+            assert!(!is_past || progress.is_plain(), "where it began does not matter any more");
         }
     }
 

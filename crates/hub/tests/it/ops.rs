@@ -60,6 +60,8 @@ pub(crate) enum How {
     Future(u8),
     /// With a place in some other epoch.
     Foreign(u8),
+    /// With an id that was perhaps given more than once, and in more than one channel.
+    Given(u8),
     /// With an id that nobody gave.
     Unknown(u8),
     /// With bytes that are no text.
@@ -145,7 +147,7 @@ pub(crate) fn setting() -> impl Strategy<Value = Setting> {
     let limits = || {
         (
             prop_oneof![Just(1), Just(2), Just(4), Just(60), Just(1000)],
-            prop_oneof![Just(400), Just(3_000), Just(1 << 20)],
+            prop_oneof![1 => Just(400), 1 => Just(3_000), 4 => Just(1 << 20)],
             prop_oneof![Just(1), Just(5), Just(3600)],
         )
             .prop_map(|(messages, bytes, age)| Limits { messages, bytes, age: Duration::from_secs(age) })
@@ -194,7 +196,7 @@ fn body() -> impl Strategy<Value = Body> {
 }
 
 fn own() -> impl Strategy<Value = Own> {
-    prop_oneof![6 => Just(Own::None), 4 => Just(Own::New), 1 => (0..3_u8).prop_map(Own::Again)]
+    prop_oneof![6 => Just(Own::None), 4 => Just(Own::New), 3 => (0..2_u8).prop_map(Own::Again)]
 }
 
 fn how() -> impl Strategy<Value = How> {
@@ -208,6 +210,7 @@ fn how() -> impl Strategy<Value = How> {
         2 => any::<u8>().prop_map(How::Past),
         1 => any::<u8>().prop_map(How::Future),
         1 => any::<u8>().prop_map(How::Foreign),
+        4 => (0..2_u8).prop_map(How::Given),
         1 => any::<u8>().prop_map(How::Unknown),
         1 => Just(How::Garbage),
     ]
