@@ -1,5 +1,6 @@
 //! `GET /sub/{channel}[/{channel}…]`: opens an event stream, or waits for a single answer (`?wait=`).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -216,6 +217,9 @@ fn since(value: &str, now: Millis) -> Option<Millis> {
     if let Some(span) = super::query::parse_span(value) {
         return Some(now.minus(span));
     }
+    // In a query a plus sign that was not encoded is a space: here that can only be the one before the zone.
+    let time = value.split_once(['T', 't']).filter(|(_, time)| time.contains(' '));
+    let value = time.map_or(Cow::Borrowed(value), |(date, time)| format!("{date}T{}", time.replace(' ', "+")).into());
     let time: jiff::Timestamp = value.parse().ok()?;
     Some(Millis(u64::try_from(time.as_millisecond()).unwrap_or(0)))
 }
@@ -230,6 +234,7 @@ mod tests {
         assert_eq!(since("10m", now), Some(Millis(999_999_400_000)));
         assert_eq!(since("2001-09-09T01:46:40Z", now), Some(now));
         assert_eq!(since("2001-09-09T03:46:40.5+02:00", now), Some(Millis(1_000_000_000_500)));
+        assert_eq!(since("2001-09-09T03:46:40 02:00", now), Some(now));
         for bad in ["yesterday", "2001-09-09", "2001-09-09T01:46:40", "", "10"] {
             assert_eq!(since(bad, now), None, "{bad}");
         }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fantail_sse::{Decoder, Item};
 use serde_json::Value;
@@ -314,7 +314,10 @@ impl Stream {
 
     /// The next event; comments and `retry:` are passed over. Fails the test if the stream ends.
     pub(crate) fn event(&mut self) -> Event {
+        let end = Instant::now() + PATIENCE;
         loop {
+            // Pings come for ever.
+            assert!(Instant::now() < end, "no event within {PATIENCE:?}");
             match self.part() {
                 Ok(Part::Event(event)) => return event,
                 Ok(_) => {}
@@ -341,7 +344,9 @@ impl Stream {
     /// Reads to the end: what came, and how it ended.
     pub(crate) fn to_end(&mut self) -> (Vec<Part>, End) {
         let mut parts = Vec::new();
+        let end = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < end, "no end within {PATIENCE:?}, but {parts:?}");
             match self.part() {
                 Ok(part) => parts.push(part),
                 Err(end) => return (parts, end),
