@@ -87,6 +87,10 @@ pub enum PublishError {
     /// The id could be taken for one of ours.
     #[error("event id begins with '~', which marks the ids that the server makes")]
     ReservedId,
+    /// No client could send the id back: a header's value begins and ends with something visible and holds no control
+    /// characters but tabs (RFC 9110 §5.5).
+    #[error("event id {0}, which the Last-Event-ID header cannot carry")]
+    UnsendableId(&'static str),
     /// See [`AppendError::KeyReused`].
     #[error("the idempotency key was used for other content in this channel")]
     KeyReused,
@@ -435,7 +439,8 @@ impl Hub {
         }
         match one.said.id {
             Some(id) if id.as_str().starts_with(Position::MARK) => Err(PublishError::ReservedId),
-            _ => Ok(None),
+            Some(id) => unsendable(id.as_str()).map_or(Ok(None), |why| Err(PublishError::UnsendableId(why))),
+            None => Ok(None),
         }
     }
 
@@ -485,6 +490,14 @@ impl Hub {
             }
         }
     }
+}
+
+/// What about an id a header cannot carry.
+fn unsendable(id: &str) -> Option<&'static str> {
+    if id.starts_with([' ', '\t']) || id.ends_with([' ', '\t']) {
+        return Some("begins or ends with a space");
+    }
+    id.bytes().any(|b| b.is_ascii_control() && b != b'\t').then_some("holds a control character")
 }
 
 struct Heaviest(usize, Arc<Channel>);

@@ -111,7 +111,7 @@ impl Refusal {
             | Self::Header { .. }
             | Self::NotUtf8(_)
             | Self::Body
-            | Self::Publish(PublishError::ReservedId) => StatusCode::BAD_REQUEST,
+            | Self::Publish(PublishError::ReservedId | PublishError::UnsendableId(_)) => StatusCode::BAD_REQUEST,
             Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,

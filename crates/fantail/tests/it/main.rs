@@ -4,5 +4,7 @@ mod browser;
 mod browser_selftest;
 mod client;
 mod cut;
+mod ends;
+mod resume;
 mod server;
 mod subscribe;
