@@ -26,6 +26,8 @@ use crate::metrics::{self, ShardMetrics};
 
 /// Members served before the shard looks up: well under a millisecond of work.
 const SLICE: usize = 128;
+/// Commands obeyed before the shard looks up: when everybody comes back at once, those who are there do not wait for it.
+const ARRIVALS: usize = 32;
 /// Writes to one connection in a row, before others have their turn.
 const BURST: usize = 4;
 /// How long the peer of an ended stream is given to close.
@@ -66,6 +68,8 @@ struct Shard {
     metrics: Arc<ShardMetrics>,
     conns: Slab<Conn>,
     rooms: Rooms,
+    /// What is to be done, in the order in which it came.
+    commands: VecDeque<Command>,
     /// Rooms with news, each once, in turn.
     walks: VecDeque<u32>,
     /// Connections that have more to be sent and whose sockets take it.
@@ -91,6 +95,7 @@ impl Shard {
             metrics,
             conns: Slab::new(),
             rooms: Rooms::default(),
+            commands: VecDeque::new(),
             walks: VecDeque::new(),
             ready: VecDeque::new(),
             wheel: Wheel::new(),
@@ -127,7 +132,9 @@ impl Shard {
             for room in letters.dirty.drain(..) {
                 self.news(room);
             }
-            for command in letters.commands.drain(..) {
+            self.commands.extend(letters.commands.drain(..));
+            for _ in 0..ARRIVALS {
+                let Some(command) = self.commands.pop_front() else { break };
                 self.obey(command);
             }
             self.serve_ready();
@@ -146,7 +153,7 @@ impl Shard {
 
     /// How long to sleep: not at all while there is work, else until the next deadline.
     fn timeout(&mut self) -> Option<Duration> {
-        if !self.walks.is_empty() || !self.ready.is_empty() {
+        if !self.walks.is_empty() || !self.ready.is_empty() || !self.commands.is_empty() {
             return Some(Duration::ZERO);
         }
         self.batches.clear();
@@ -232,7 +239,8 @@ impl Shard {
             match conn.send_batch(&batch, self.now) {
                 Ok((Wrote::All, sent)) => {
                     metrics::add(&self.metrics.sent_bytes, sent as u64);
-                    if batch.ends && self.has_ended(key) {
+                    // A gap may stand for an end that is no longer kept.
+                    if (batch.ends || batch.gaps > 0) && self.has_ended(key) {
                         self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
                         return;
                     }
