@@ -128,7 +128,10 @@ impl Subscribe {
             let retry = self.retry.as_millis() as u64 + fastrand::u64(0..=spread);
             let prologue = native::prologue(retry, plan.announce.filter(|_| start_id));
             slot.ask(Takeover { plan, style, framing, errand: Errand::Stream });
-            return Ok(Self::head(Body::Start(Bytes::from(prologue), Arc::clone(slot))));
+            let mut response = Self::head(Body::Start(Bytes::from(prologue), Arc::clone(slot)));
+            // Not after HEAD, which has no stream that could take the connection with it.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return Ok(response);
         };
         let has_body = request.headers.contains_key(TRANSFER_ENCODING)
             || request.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
@@ -156,7 +159,6 @@ impl Subscribe {
         for (name, value) in STREAM_HEADERS {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
         response
     }
 

@@ -5,6 +5,7 @@ mod browser_selftest;
 mod client;
 mod cut;
 mod ends;
+mod handover;
 mod resume;
 mod server;
 mod subscribe;
