@@ -20,7 +20,9 @@ use std::time::Duration;
 use fantail_hub::journal::MemoryJournal;
 use fantail_hub::{Clock, Hub, HubLimits, Journal, Limits, Retention};
 use thiserror::Error;
+use tokio::runtime::{self, Runtime};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 
 use config::{Config, Door, JournalUrl};
 use fanout::{Farewell, Shards};
@@ -110,8 +112,9 @@ impl Server {
             stopping: told,
             settings: config.listen.clone(),
         });
+        let publishers = ControlRuntime::start()?;
         let public = tokio::spawn(listen::accept(public, Door::Public, Arc::clone(&shared)));
-        let control = tokio::spawn(listen::accept(control, Door::Control, shared));
+        let control = publishers.spawn(listen::accept(control, Door::Control, shared));
         let upkeep = Upkeep::start(hub)?;
         let ended = async { tokio::try_join!(flat(public), flat(control)) };
         let result = tokio::select! {
@@ -138,8 +141,32 @@ impl Server {
     }
 }
 
-async fn flat(task: tokio::task::JoinHandle<io::Result<()>>) -> io::Result<()> {
+async fn flat(task: JoinHandle<io::Result<()>>) -> io::Result<()> {
     task.await.map_err(io::Error::other)?
+}
+
+/// The threads of the control listener, apart from the public one's: when everybody comes back at once, publishes do not
+/// stand in the same queue.
+struct ControlRuntime(Option<Runtime>);
+
+impl ControlRuntime {
+    fn start() -> io::Result<Self> {
+        let runtime = runtime::Builder::new_multi_thread().thread_name("fantail-control").enable_all().build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.0.as_ref().expect("it is taken when this is dropped").spawn(future)
+    }
+}
+
+impl Drop for ControlRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Whoever drops this may stand in a runtime, where waiting is not allowed.
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// The thread that does what is due by age or idleness. Not a task: a million channels may be due in the same second.
