@@ -8,7 +8,7 @@ mod room;
 mod shard;
 mod wheel;
 
-use std::io;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -87,6 +87,18 @@ pub struct Attach {
     pub errand: Errand,
 }
 
+impl Attach {
+    /// Says farewell to a subscriber for whom the stop was faster, as far as its socket takes it without waiting.
+    fn turn_away(mut self, farewell: Farewell) {
+        let words = match self.errand {
+            Errand::Stream => last_words(self.framing, farewell.window),
+            Errand::Answer(answer) => (answer.response)(&[]).into(),
+        };
+        // There is nobody left to wait for it.
+        let _ = self.socket.write(&words);
+    }
+}
+
 /// A subscriber that cannot keep up, as statistics name it.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Slow {
@@ -149,7 +161,10 @@ impl Shards {
             .expect("there is at least one shard");
         // Counted here, not on arrival: a burst is to be spread before the shards get to look at it.
         self.metrics.shards[at].subscribers.fetch_add(1, Ordering::Relaxed);
-        self.inboxes[at].send(Command::Attach(Box::new(attach)));
+        if let Err((Command::Attach(late), farewell)) = self.inboxes[at].send(Command::Attach(Box::new(attach))) {
+            self.metrics.shards[at].subscribers.fetch_sub(1, Ordering::Relaxed);
+            late.turn_away(farewell);
+        }
     }
 
     /// The subscribers that are furthest behind, at most `limit`.
@@ -157,7 +172,8 @@ impl Shards {
         let mut all: Vec<Slow> = Vec::new();
         for inbox in &self.inboxes {
             let (answer, wait) = oneshot::channel();
-            inbox.send(Command::Slowest(answer));
+            // A shard that has stopped drops the sender; likewise below.
+            let _ = inbox.send(Command::Slowest(answer));
             all.extend(wait.await.unwrap_or_default());
         }
         all.sort_by_key(|slow| std::cmp::Reverse((slow.behind_bytes, slow.blocked_ms)));
@@ -170,7 +186,7 @@ impl Shards {
         let Some((shard, number)) = parse_id(id) else { return false };
         let Some(inbox) = self.inboxes.get(shard) else { return false };
         let (answer, wait) = oneshot::channel();
-        inbox.send(Command::End(number, answer));
+        let _ = inbox.send(Command::End(number, answer));
         wait.await.unwrap_or(false)
     }
 
@@ -179,7 +195,7 @@ impl Shards {
         let mut waits = Vec::new();
         for inbox in &self.inboxes {
             let (gone, wait) = oneshot::channel();
-            inbox.send(Command::Stop(farewell, gone));
+            let _ = inbox.send(Command::Stop(farewell, gone));
             waits.push(wait);
         }
         for wait in waits {

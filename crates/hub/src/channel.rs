@@ -31,10 +31,6 @@ struct Watch {
     dirty: bool,
 }
 
-/// The channel was collected while somebody held on to it: look it up again by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Collected;
-
 /// What an append did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
@@ -76,8 +72,6 @@ struct State {
     watches: Vec<Watch>,
     /// It stands in the hub's schedule.
     scheduled: bool,
-    /// It is no longer in the registry; nothing may be added.
-    collected: bool,
     /// Since when nobody has used it.
     idle_since: Millis,
 }
@@ -107,14 +101,13 @@ pub(crate) enum Tended {
     Due(Millis),
     /// Nothing can expire; the next append or departure will say so.
     Quiet,
-    /// It was idle and empty and is now dead; this was its floor.
-    Collected(Offset),
+    /// It is idle and empty and may go; this is its floor.
+    Idle(Offset),
 }
 
 impl Channel {
     pub(crate) fn new(name: ChannelName, rule: Rule, floor: Offset, now: Millis) -> Self {
-        let state =
-            State { tail: Tail::new(floor), watches: Vec::new(), scheduled: false, collected: false, idle_since: now };
+        let state = State { tail: Tail::new(floor), watches: Vec::new(), scheduled: false, idle_since: now };
         Self { name, rule, head: AtomicU64::new(floor.0 << 1), state: Mutex::new(state) }
     }
 
@@ -129,16 +122,7 @@ impl Channel {
     }
 
     /// Appends under the channel's lock, with offsets taken from `next` there, and wakes the watchers.
-    ///
-    /// # Errors
-    /// [`Collected`] if the channel is dead.
-    pub fn append(
-        &self,
-        addition: Addition<'_>,
-        now: Millis,
-        limits: Limits,
-        next: impl Fn() -> Offset,
-    ) -> Result<Appended, Collected> {
+    pub fn append(&self, addition: Addition<'_>, now: Millis, limits: Limits, next: impl Fn() -> Offset) -> Appended {
         // Copied before the lock: a large message must not hold up those who read.
         let message = Arc::new(Message::new(now, addition.kind, addition.said));
         let end = addition.then_end.then(|| {
@@ -146,9 +130,6 @@ impl Channel {
             Arc::new(Message::new(now, Kind::End, said))
         });
         let mut state = self.state.lock();
-        if state.collected {
-            return Err(Collected);
-        }
         let before = state.tail.bytes();
         self.head.fetch_or(1, Ordering::SeqCst);
         let offset = next();
@@ -168,7 +149,7 @@ impl Channel {
             watch.wake();
         }
         let growth = state.tail.bytes().cast_signed() - before.cast_signed();
-        Ok(Appended { offset, subscribers, growth, unscheduled })
+        Appended { offset, subscribers, growth, unscheduled }
     }
 
     /// Whether there may be an entry at or above `next`. `counter` must have been loaded before the call for the answer to
@@ -184,14 +165,8 @@ impl Channel {
     }
 
     /// Adds one subscription for `watcher`, who calls this channel `token`.
-    ///
-    /// # Errors
-    /// [`Collected`] if the channel is dead.
-    pub fn watch(&self, watcher: &Arc<dyn Watcher>, token: usize) -> Result<(), Collected> {
+    pub fn watch(&self, watcher: &Arc<dyn Watcher>, token: usize) {
         let mut state = self.state.lock();
-        if state.collected {
-            return Err(Collected);
-        }
         if let Some(watch) = state.watches.iter_mut().find(|watch| watch.is(watcher, token)) {
             watch.subscriptions += 1;
         } else {
@@ -199,7 +174,6 @@ impl Channel {
             state.watches.reserve_exact(1);
             state.watches.push(watch);
         }
-        Ok(())
     }
 
     /// Takes one subscription of `watcher` away. True if the channel now needs to be looked after by the schedule.
@@ -260,8 +234,7 @@ impl Channel {
             // What is published meanwhile may be due to go sooner; one look a second is enough.
             return Tended::Due(due.min(now.plus(limits.age.max(Duration::from_secs(1)))));
         }
-        state.collected = true;
-        Tended::Collected(state.tail.last())
+        Tended::Idle(state.tail.last())
     }
 
     /// Drops the oldest entry, for want of memory; returns its cost. The newest stays for those who are connected.

@@ -66,8 +66,8 @@ pub struct Gap<'a> {
 
 /// Turns entries into the bytes of one family of clients.
 pub trait Render: Send + Sync {
-    /// Appends the frame of one message.
-    fn message(&self, out: &mut Vec<u8>, position: Position, message: &Message);
+    /// Appends the frame of one message of a channel.
+    fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, message: &Message);
     /// Appends the frame that tells of a gap; may append nothing.
     fn gap(&self, out: &mut Vec<u8>, gap: &Gap<'_>);
 }
@@ -242,10 +242,7 @@ pub struct Gatherer {
 }
 
 impl Gatherer {
-    /// Entries looked at in one gathering and channel; a bound on the room, not on the bytes.
-    const MAX_ITEMS: usize = 1024;
-
-    /// What a subscription to `channels` (each with its index in the subscription) at `progress` is due; `None` if nothing.
+    /// What a subscription to `channels` (each with its place among them) at `progress` is due; `None` if nothing.
     ///
     /// Entries of several channels are merged by offset. A gap stands at its channel's floor in that order, so that the id
     /// it carries neither repeats nor skips what other channels hold.
@@ -262,6 +259,9 @@ impl Gatherer {
         let mut complete_to = view.until;
         let mut lowest = 0;
         let mut sources = 0;
+        // Of many channels that are far behind only as much is taken as fits together, or little more.
+        let behind = channels.clone().filter(|(index, channel)| channel.reaches(progress.next_in(*index))).count();
+        let share = Batch::MAX_BYTES / behind.max(1);
         for (index, channel) in channels.clone() {
             let next = progress.next_in(index);
             if next > 0 && !channel.reaches(next) {
@@ -278,12 +278,12 @@ impl Gatherer {
                     self.items.push(Item { at: floor, channel: index, what: What::Lost });
                 }
                 let next = next.max(floor.0 + 1);
-                let mut room = Batch::MAX_BYTES;
-                for (n, Entry { offset, message }) in tail.from(next).enumerate() {
+                let mut room = share;
+                for Entry { offset, message } in tail.from(next) {
                     if *offset > view.until {
                         break;
                     }
-                    if room == 0 || n == Self::MAX_ITEMS {
+                    if room == 0 {
                         complete_to = complete_to.min(Offset(offset.0 - 1));
                         break;
                     }
@@ -335,6 +335,11 @@ impl Gatherer {
             highest: Cursor::BEGIN,
         };
         self.content.clear();
+        let name = |index: usize| {
+            let (place, channel) = channels.clone().nth(index).expect("an item's channel is one of those given");
+            debug_assert_eq!(place, index, "a channel is given with its place");
+            channel.name()
+        };
         let mut items = self.items.iter().peekable();
         let mut gaps = 0;
         while let Some(item) = items.next() {
@@ -349,8 +354,7 @@ impl Gatherer {
                     // Gaps at one floor are one frame, and only the last of them has the id.
                     let with_id = items.peek().is_none_or(|other| other.at != item.at);
                     let seen = progress.cursor.seen().map(|offset| Position { epoch, offset });
-                    let channel = channels.clone().find(|(index, _)| *index == item.channel);
-                    let channel = channel.expect("an item's channel is one of those given").1.name();
+                    let channel = name(item.channel);
                     let gap = Gap { channel, asked: progress.asked(), seen, lost_to: position, with_id };
                     profile.render.gap(&mut self.content, &gap);
                     gaps += 1;
@@ -364,7 +368,7 @@ impl Gatherer {
                         break;
                     }
                     let large = message.rendering(profile.shared_key(framing), || {
-                        profile.render.message(&mut self.content, position, message);
+                        profile.render.message(&mut self.content, name(item.channel), position, message);
                         let mut framed = Vec::with_capacity(self.content.len() + 16);
                         framing.wrap(&mut framed, &self.content);
                         framed
@@ -378,7 +382,7 @@ impl Gatherer {
                     self.items.clear();
                     return batch;
                 }
-                What::Is(message) => profile.render.message(&mut self.content, position, message),
+                What::Is(message) => profile.render.message(&mut self.content, name(item.channel), position, message),
             }
             let before = out.len();
             framing.wrap(&mut out, &self.content);

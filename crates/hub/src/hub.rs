@@ -22,6 +22,9 @@ use crate::retention::{Limits, Retention};
 use crate::schedule::Schedule;
 use crate::subscription::{Plan, StartAt, has_ended};
 
+/// When a channel that might go but is in somebody's hands is looked at again.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Bounds of the whole hub.
 #[derive(Debug, Clone, Copy)]
 pub struct HubLimits {
@@ -99,6 +102,14 @@ pub enum PublishError {
     Channels(usize),
 }
 
+impl From<AppendError> for PublishError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::KeyReused => Self::KeyReused,
+        }
+    }
+}
+
 /// Why a subscription was not granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SubscribeError {
@@ -166,49 +177,24 @@ impl Hub {
     /// Publishes messages in order, each for itself.
     pub async fn publish_all(&self, batch: &[Publish<'_>]) -> Vec<Result<Published, PublishError>> {
         let now = self.clock.now();
-        let mut answers: Vec<_> = batch.iter().map(|one| self.check(one)).collect();
-        // Nearly always one round: a channel can be collected between its look-up and the append.
-        loop {
-            let waiting: Vec<_> = (0..batch.len()).filter(|&at| matches!(answers[at], Ok(None))).collect();
-            if waiting.is_empty() {
-                return answers.into_iter().map(|answer| answer.map(|done| done.expect("none waits"))).collect();
-            }
-            let mut channels: Vec<Arc<Channel>> = Vec::with_capacity(waiting.len());
-            let mut requested = Vec::with_capacity(waiting.len());
-            for at in waiting {
-                match self.open(batch[at].channel) {
-                    Ok(channel) => {
-                        channels.push(channel);
-                        requested.push(at);
-                    }
-                    Err(error) => answers[at] = Err(error),
-                }
-            }
-            let appends: Vec<_> = channels
-                .iter()
-                .zip(&requested)
-                .map(|(channel, &at)| Append {
-                    channel,
-                    addition: Addition {
-                        said: batch[at].said,
-                        kind: Kind::Data,
-                        then_end: batch[at].ends,
-                        clears: false,
-                    },
-                    limits: self.retention.limits(channel.rule()),
-                    key: batch[at].key,
-                    now,
-                })
-                .collect();
-            let receipts = self.journal.append(&appends).await;
-            for ((at, channel), receipt) in requested.into_iter().zip(&channels).zip(receipts) {
-                answers[at] = match receipt {
-                    Ok(receipt) => Ok(Some(self.account(channel, receipt, now))),
-                    Err(AppendError::Collected) => Ok(None),
-                    Err(AppendError::KeyReused) => Err(PublishError::KeyReused),
-                };
-            }
-        }
+        let opened: Vec<_> = batch.iter().map(|one| self.check(one).and_then(|()| self.open(one.channel))).collect();
+        let accepted = batch.iter().zip(&opened).filter_map(|(one, channel)| Some((one, channel.as_ref().ok()?)));
+        let appends: Vec<_> = accepted
+            .map(|(one, channel)| Append {
+                channel,
+                addition: Addition { said: one.said, kind: Kind::Data, then_end: one.ends, clears: false },
+                limits: self.retention.limits(channel.rule()),
+                key: one.key,
+                now,
+            })
+            .collect();
+        let mut receipts = self.journal.append(&appends).await.into_iter();
+        let answer = |channel: &Result<Arc<Channel>, PublishError>| {
+            let channel = channel.as_ref().map_err(|error| *error)?;
+            let receipt = receipts.next().expect("a receipt for every append");
+            Ok(self.account(channel, receipt?, now))
+        };
+        opened.iter().map(answer).collect()
     }
 
     /// Drops what a channel holds and ends it, with a last word.
@@ -219,17 +205,12 @@ impl Hub {
         let said = NewMessage { data: last_word, event: None, id: None };
         self.check(&Publish { channel, said, key: None, ends: false })?;
         let now = self.clock.now();
-        loop {
-            let channel = self.open(channel)?;
-            let addition = Addition { said, kind: Kind::End, then_end: false, clears: true };
-            let limits = self.retention.limits(channel.rule());
-            let append = [Append { channel: &channel, addition, limits, key: None, now }];
-            match self.journal.append(&append).await[0] {
-                Ok(receipt) => return Ok(self.account(&channel, receipt, now)),
-                Err(AppendError::Collected) => {}
-                Err(AppendError::KeyReused) => unreachable!("no key was given"),
-            }
-        }
+        let channel = self.open(channel)?;
+        let addition = Addition { said, kind: Kind::End, then_end: false, clears: true };
+        let limits = self.retention.limits(channel.rule());
+        let append = [Append { channel: &channel, addition, limits, key: None, now }];
+        let receipt = self.journal.append(&append).await[0];
+        Ok(self.account(&channel, receipt?, now))
     }
 
     /// Decides where a subscription to `names` (each once) begins.
@@ -319,23 +300,6 @@ impl Hub {
         self.registry.get(name.as_str())
     }
 
-    /// Adds a subscription to a channel, or to its successor if it was collected, and returns which.
-    ///
-    /// # Errors
-    /// [`SubscribeError::Channels`].
-    pub fn watch(
-        &self,
-        mut channel: Arc<Channel>,
-        watcher: &Arc<dyn Watcher>,
-        token: usize,
-    ) -> Result<Arc<Channel>, SubscribeError> {
-        while channel.watch(watcher, token).is_err() {
-            let name = channel.name().clone();
-            channel = self.open(&name).map_err(|_| SubscribeError::Channels(self.limits.channels))?;
-        }
-        Ok(channel)
-    }
-
     /// Takes a subscription away.
     pub fn unwatch(&self, channel: &Arc<Channel>, watcher: &Arc<dyn Watcher>, token: usize) {
         let now = self.clock.now();
@@ -377,7 +341,10 @@ impl Hub {
             match channel.tend(now, limits, self.limits.channel_idle, freed) {
                 Tended::Due(due) => (false, Some(due)),
                 Tended::Quiet => (false, None),
-                Tended::Collected(floor) => {
+                // Whoever holds it is about to publish or to subscribe. Nobody new can get hold of it: that takes the lock
+                // under which this runs. The two that remain are the registry's and the one at hand.
+                Tended::Idle(_) if Arc::strong_count(channel) > 2 => (false, Some(now.plus(GRACE))),
+                Tended::Idle(floor) => {
                     self.floors.lock().leave(hash, floor);
                     self.counters.collected.fetch_add(1, Ordering::Relaxed);
                     (true, None)
@@ -433,14 +400,14 @@ impl Hub {
         best.into_sorted_vec().into_iter().map(|ranked| (ranked.rank.1, ranked.info)).collect()
     }
 
-    fn check(&self, one: &Publish<'_>) -> Result<Option<Published>, PublishError> {
+    fn check(&self, one: &Publish<'_>) -> Result<(), PublishError> {
         if one.said.data.len() > self.limits.message {
             return Err(PublishError::TooLarge { size: one.said.data.len(), limit: self.limits.message });
         }
         match one.said.id {
             Some(id) if id.as_str().starts_with(Position::MARK) => Err(PublishError::ReservedId),
-            Some(id) => unsendable(id.as_str()).map_or(Ok(None), |why| Err(PublishError::UnsendableId(why))),
-            None => Ok(None),
+            Some(id) => unsendable(id.as_str()).map_or(Ok(()), |why| Err(PublishError::UnsendableId(why))),
+            None => Ok(()),
         }
     }
 
@@ -468,6 +435,14 @@ impl Hub {
         usize::try_from(self.counters.bytes.load(Ordering::Relaxed).cast_signed()).unwrap_or(0)
     }
 
+    /// Drops the oldest message of a channel for want of memory; returns its cost.
+    fn evict(&self, channel: &Channel) -> Option<usize> {
+        let cost = channel.evict()?;
+        self.counters.bytes.fetch_sub(cost, Ordering::Relaxed);
+        self.counters.evicted.fetch_add(1, Ordering::Relaxed);
+        Some(cost)
+    }
+
     /// Makes room when the tails hold more than they may: the oldest message of the channel with the most bytes goes, and
     /// again, until a sixteenth is free (so that the search through all channels is rare).
     fn relieve(&self) {
@@ -481,9 +456,7 @@ impl Hub {
         let mut by_bytes = BinaryHeap::from(by_bytes);
         while self.held() > target {
             let Some(mut heaviest) = by_bytes.peek_mut() else { break };
-            if let Some(cost) = heaviest.1.evict() {
-                self.counters.bytes.fetch_sub(cost, Ordering::Relaxed);
-                self.counters.evicted.fetch_add(1, Ordering::Relaxed);
+            if let Some(cost) = self.evict(&heaviest.1) {
                 heaviest.0 = heaviest.0.saturating_sub(cost);
             } else {
                 std::collections::binary_heap::PeekMut::pop(heaviest);

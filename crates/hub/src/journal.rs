@@ -59,9 +59,6 @@ pub struct Receipt {
 /// Why a journal did not accept a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum AppendError {
-    /// The channel object is dead; look it up again.
-    #[error("the channel was collected")]
-    Collected,
     /// The key stands for another message.
     #[error("the idempotency key was used for other content in this channel")]
     KeyReused,

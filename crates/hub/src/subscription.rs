@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use crate::channel::{Channel, Watcher};
 use crate::clock::Millis;
 use crate::gather::{Batch, Framing, Gatherer, Profile, Progress};
-use crate::hub::{Hub, SubscribeError};
+use crate::hub::Hub;
 use crate::position::Position;
 
 /// Where a subscriber wants to begin.
@@ -61,10 +61,7 @@ impl Watcher for Bell {
 
 impl Subscription {
     /// Begins what was planned.
-    ///
-    /// # Errors
-    /// [`SubscribeError::Channels`] if a channel was collected since and there is no room to make it again.
-    pub fn new(hub: Arc<Hub>, plan: Plan, profile: Arc<Profile>, framing: Framing) -> Result<Self, SubscribeError> {
+    pub fn new(hub: Arc<Hub>, plan: Plan, profile: Arc<Profile>, framing: Framing) -> Self {
         let bell = Arc::new(Bell::default());
         let watcher: Arc<dyn Watcher> = Arc::clone(&bell) as _;
         let mut begun = Self {
@@ -78,10 +75,10 @@ impl Subscription {
             bell,
         };
         for channel in plan.channels {
-            let channel = begun.hub.watch(channel, &begun.watcher, 0)?;
+            channel.watch(&begun.watcher, 0);
             begun.channels.push(channel);
         }
-        Ok(begun)
+        begun
     }
 
     /// What is due at this moment, taken as delivered; `None` if nothing is.

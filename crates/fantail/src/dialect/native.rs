@@ -1,6 +1,6 @@
 //! Fantail's own dialect: plain Server-Sent Events with an id on every message, and events of its own for gaps and ends.
 
-use fantail_hub::{Gap, Kind, Message, Position, Render};
+use fantail_hub::{ChannelName, Gap, Kind, Message, Position, Render};
 use fantail_sse::encode;
 use serde::Serialize;
 
@@ -40,7 +40,7 @@ struct GapData<'a> {
 }
 
 impl Render for Native {
-    fn message(&self, out: &mut Vec<u8>, position: Position, message: &Message) {
+    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, position: Position, message: &Message) {
         match message.id() {
             Some(id) => encode::id(out, id),
             None => write_id(out, position),
@@ -104,7 +104,7 @@ fn write_id(out: &mut Vec<u8>, position: Position) {
 
 #[cfg(test)]
 mod tests {
-    use fantail_hub::{ChannelName, Epoch, Millis, NewMessage, Offset};
+    use fantail_hub::{Epoch, Millis, NewMessage, Offset};
     use fantail_sse::{EventId, EventName};
 
     use super::*;
@@ -113,7 +113,8 @@ mod tests {
 
     fn rendered(kind: Kind, said: NewMessage<'_>) -> String {
         let mut out = Vec::new();
-        Native { gap: GapStyle::Event }.message(&mut out, AT, &Message::new(Millis(0), kind, said));
+        let channel = ChannelName::parse("a").unwrap();
+        Native { gap: GapStyle::Event }.message(&mut out, &channel, AT, &Message::new(Millis(0), kind, said));
         String::from_utf8(out).unwrap()
     }
 

@@ -138,7 +138,7 @@ mod tests {
         async fn subscribe(&mut self, channel: &str, key: u32) -> Conn {
             let names = [ChannelName::parse(channel).unwrap()];
             let mut plan = self.hub.plan(&names, StartAt::Live).await.unwrap();
-            let seat = self.rooms.enter(&self.hub, plan.channels.remove(0), &self.watcher, key).unwrap();
+            let seat = self.rooms.enter(plan.channels.remove(0), &self.watcher, key);
             let socket = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
             let peer = socket.local_addr().unwrap();
             let places = Arc::new(tokio::sync::Semaphore::new(1));

@@ -31,8 +31,8 @@ pub(super) struct Letters {
     /// Rooms whose channels have news.
     pub(super) dirty: Vec<usize>,
     pub(super) commands: Vec<Command>,
-    /// The shard is gone: what is sent is dropped, sockets and all.
-    closed: bool,
+    /// The shard is gone: what those who come too late are told.
+    closed: Option<Farewell>,
 }
 
 impl Inbox {
@@ -40,19 +40,26 @@ impl Inbox {
         Arc::new(Self { letters: Mutex::default(), asleep: AtomicBool::new(false), waker })
     }
 
-    pub(super) fn send(&self, command: Command) {
+    /// Hands a command over, or gives it back where the shard is gone.
+    pub(super) fn send(&self, command: Command) -> Result<(), (Command, Farewell)> {
         let mut letters = self.letters.lock();
-        if letters.closed {
-            return;
+        if let Some(farewell) = letters.closed {
+            return Err((command, farewell));
         }
         letters.commands.push(command);
         drop(letters);
         self.rouse();
+        Ok(())
     }
 
-    /// Drops every letter, those that are yet to come as well.
-    pub(super) fn close(&self) {
-        *self.letters.lock() = Letters { closed: true, ..Letters::default() };
+    /// Takes no more commands; false if there are some to be obeyed first.
+    pub(super) fn close(&self, farewell: Farewell) -> bool {
+        let mut letters = self.letters.lock();
+        if !letters.commands.is_empty() {
+            return false;
+        }
+        *letters = Letters { closed: Some(farewell), ..Letters::default() };
+        true
     }
 
     /// Exchanges the letters for empty ones, whose room is used again.

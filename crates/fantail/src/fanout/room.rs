@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fantail_hub::{Channel, Hub, SubscribeError, Watcher};
+use fantail_hub::{Channel, Hub, Watcher};
 use slab::Slab;
 
 /// Where a connection sits: a room and a place among its members.
@@ -79,25 +79,11 @@ impl Rooms {
         self.rooms.len()
     }
 
-    /// Seats connection `key` in the room of `channel` (or of its successor, if it was collected) and returns where.
-    pub(super) fn enter(
-        &mut self,
-        hub: &Hub,
-        mut channel: Arc<Channel>,
-        watcher: &Arc<dyn Watcher>,
-        key: u32,
-    ) -> Result<Seat, SubscribeError> {
-        let room = loop {
-            let known = self.by_channel.get(&Arc::as_ptr(&channel).addr()).copied();
-            let room = known.unwrap_or(self.rooms.vacant_key() as u32);
-            match channel.watch(watcher, room as usize) {
-                Ok(()) => break room,
-                Err(_collected) => {
-                    let name = channel.name().clone();
-                    channel = hub.open(&name).map_err(|_| SubscribeError::Channels(hub.limits().channels))?;
-                }
-            }
-        };
+    /// Seats connection `key` in the room of `channel` and returns where.
+    pub(super) fn enter(&mut self, channel: Arc<Channel>, watcher: &Arc<dyn Watcher>, key: u32) -> Seat {
+        let known = self.by_channel.get(&Arc::as_ptr(&channel).addr()).copied();
+        let room = known.unwrap_or(self.rooms.vacant_key() as u32);
+        channel.watch(watcher, room as usize);
         if !self.rooms.contains(room as usize) {
             self.by_channel.insert(Arc::as_ptr(&channel).addr(), room);
             let made = Room { channel, members: Vec::new(), walked: 0, walking: false, again: false };
@@ -106,7 +92,7 @@ impl Rooms {
         }
         let members = &mut self.rooms[room as usize].members;
         members.push(key);
-        Ok(Seat { room, place: members.len() as u32 - 1 })
+        Seat { room, place: members.len() as u32 - 1 }
     }
 
     /// Takes a connection from its seat. `moved` is told of each member whose place changes: its key and its new place.
@@ -169,7 +155,7 @@ mod tests {
             for leaver in 0..5 {
                 let mut rooms = Rooms::default();
                 let mut seats: Vec<_> =
-                    (0..5).map(|key| Some(rooms.enter(&hub, Arc::clone(&channel), &watcher, key).unwrap())).collect();
+                    (0..5).map(|key| Some(rooms.enter(Arc::clone(&channel), &watcher, key))).collect();
                 let room = seats[0].unwrap().room;
                 rooms.get_mut(room).walked = walked;
                 let seat = seats[leaver].take().unwrap();

@@ -112,7 +112,7 @@ impl Shard {
         let mut events = Events::with_capacity(1024);
         let mut letters = Letters::default();
         let mut due = Vec::new();
-        while self.stopping.is_none() || !self.conns.is_empty() {
+        while !self.is_done() {
             let timeout = self.timeout();
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
@@ -144,11 +144,16 @@ impl Shard {
                 self.tend(key, at);
             }
         }
-        self.inbox.close();
         if let Some((_, gone)) = self.stopping.take() {
             // Whoever asked may have stopped waiting.
             let _ = gone.send(());
         }
+    }
+
+    /// Whether the stop is over: nobody is left, and nobody is on the way.
+    fn is_done(&self) -> bool {
+        let Some((farewell, _)) = &self.stopping else { return false };
+        self.conns.is_empty() && self.commands.is_empty() && self.inbox.close(*farewell)
     }
 
     /// How long to sleep: not at all while there is work, else until the next deadline.
@@ -406,19 +411,9 @@ impl Shard {
         let key = self.conns.vacant_key() as u32;
         let mut seats = Vec::with_capacity(plan.channels.len());
         for channel in plan.channels {
-            match self.rooms.enter(&self.hub, channel, &self.watcher, key) {
-                Ok(seat) => {
-                    metrics::add(&self.metrics.subscriptions, 1);
-                    seats.push(seat);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, %peer, "a subscriber was dropped on its way");
-                    self.leave(&seats);
-                    metrics::take(&self.metrics.subscribers, 1);
-                    return;
-                }
-            }
+            seats.push(self.rooms.enter(channel, &self.watcher, key));
         }
+        metrics::add(&self.metrics.subscriptions, seats.len() as u64);
         let mut socket = mio::net::TcpStream::from_std(socket);
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut socket, Token(key as usize), interest) {
@@ -459,8 +454,8 @@ impl Shard {
         metrics::add(&self.metrics.attached, 1);
         self.count_rooms();
         if let Some((farewell, _)) = &self.stopping {
-            let words = last_words(framing, farewell.window);
-            return self.finish(key, words);
+            let farewell = *farewell;
+            return self.dismiss(key, farewell);
         }
         self.reckon(key);
         self.serve(key);
@@ -576,24 +571,26 @@ impl Shard {
         self.stopping = Some((farewell, gone));
         let keys: Vec<_> = self.conns.iter().map(|(key, _)| key as u32).collect();
         for key in keys {
-            let now = self.now;
-            let conn = &mut self.conns[key as usize];
-            match conn.doing {
-                Doing::Waiting(_) => {
-                    if let Doing::Waiting(answer) = &mut conn.doing {
-                        answer.back = None;
-                    }
-                    self.answer(key, None);
-                }
-                Doing::Streaming if !conn.is_blocked() => {
-                    let words = last_words(conn.framing, farewell.window);
-                    self.finish(key, words);
-                }
-                Doing::Closing => {}
-                Doing::Streaming | Doing::Ending | Doing::Answering(_) => {
-                    conn.deadline = now + ticks(farewell.frame);
-                    self.reckon(key);
-                }
+            self.dismiss(key, farewell);
+        }
+    }
+
+    /// Begins the end of one connection at the stop.
+    fn dismiss(&mut self, key: u32, farewell: Farewell) {
+        let conn = &mut self.conns[key as usize];
+        match &mut conn.doing {
+            Doing::Waiting(answer) => {
+                answer.back = None;
+                self.answer(key, None);
+            }
+            Doing::Streaming if conn.unsent.is_none() => {
+                let words = last_words(conn.framing, farewell.window);
+                self.finish(key, words);
+            }
+            Doing::Closing => {}
+            Doing::Streaming | Doing::Ending | Doing::Answering(_) => {
+                conn.deadline = self.now + ticks(farewell.frame);
+                self.reckon(key);
             }
         }
     }

@@ -25,7 +25,7 @@ impl MemoryJournal {
     }
 
     fn append_one(&self, one: &Append<'_>) -> Result<Receipt, AppendError> {
-        let Some(key) = one.key else { return self.add(one) };
+        let Some(key) = one.key else { return Ok(self.add(one)) };
         // Held across the append: a second request with the key waits here for the first.
         let mut keys = self.keys.lock();
         let digest = one.addition.said.digest(one.addition.then_end);
@@ -41,23 +41,22 @@ impl MemoryJournal {
                 unscheduled: false,
             });
         }
-        let receipt = self.add(one)?;
+        let receipt = self.add(one);
         let outcome = Outcome { digest, offset: receipt.position.offset };
         keys.remember(one.channel.name(), key.clone(), outcome, one.now);
         Ok(receipt)
     }
 
-    fn add(&self, one: &Append<'_>) -> Result<Receipt, AppendError> {
+    fn add(&self, one: &Append<'_>) -> Receipt {
         let next = || Offset(self.counter.fetch_add(1, Ordering::SeqCst) + 1);
-        let appended =
-            one.channel.append(one.addition, one.now, one.limits, next).map_err(|_| AppendError::Collected)?;
-        Ok(Receipt {
+        let appended = one.channel.append(one.addition, one.now, one.limits, next);
+        Receipt {
             position: Position { epoch: self.epoch, offset: appended.offset },
             subscribers: appended.subscribers,
             duplicate: false,
             growth: appended.growth,
             unscheduled: appended.unscheduled,
-        })
+        }
     }
 }
 

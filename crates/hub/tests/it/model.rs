@@ -421,13 +421,16 @@ impl World {
         let serving = match seat.who.served {
             Served::Shard => {
                 let watched = plan.channels.into_iter().zip(&channels);
-                let watched = watched.map(|(channel, &token)| self.hub.watch(channel, &self.watcher, token).unwrap());
+                let watched = watched.map(|(channel, &token)| {
+                    channel.watch(&self.watcher, token);
+                    channel
+                });
                 Serving::Shard { channels: watched.collect(), progress: plan.progress, pending: None, ready: true }
             }
             Served::Alone => {
                 let profile = Arc::clone(&seat.profile);
                 let alone = Subscription::new(Arc::clone(&self.hub), plan, profile, seat.who.framing);
-                Serving::Alone(Box::new(alone.unwrap()))
+                Serving::Alone(Box::new(alone))
             }
         };
         let began = self.book.counter();

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 struct Offsets;
 
 impl Render for Offsets {
-    fn message(&self, out: &mut Vec<u8>, position: Position, _: &Message) {
+    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, position: Position, _: &Message) {
         out.extend_from_slice(position.offset.to_string().as_bytes());
         out.push(b'\n');
     }
@@ -170,7 +170,7 @@ fn subscriptions_are_woken_for_everything_while_two_publish() {
     let wait = || {
         let plan = now(hub.plan(&names, StartAt::Live)).unwrap();
         let profile = Arc::new(Profile::new(Offsets));
-        let mut subscription = Subscription::new(Arc::clone(&hub), plan, profile, Framing::Raw).unwrap();
+        let mut subscription = Subscription::new(Arc::clone(&hub), plan, profile, Framing::Raw);
         move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(async move {
