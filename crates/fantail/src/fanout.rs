@@ -224,3 +224,84 @@ fn last_words(framing: Framing, window: Duration) -> Bytes {
     out.extend_from_slice(framing.end());
     out.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    use fantail_hub::journal::MemoryJournal;
+    use fantail_hub::{ChannelName, Clock, HubLimits, Limits, Retention, StartAt};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::dialect::native::{GapStyle, Native};
+
+    const FAREWELL: Farewell = Farewell { window: Duration::ZERO, frame: Duration::from_secs(60) };
+
+    fn errands() -> [(Errand, &'static str); 2] {
+        let response = Box::new(|due: &[u8]| format!("answered with {} bytes", due.len()).into_bytes());
+        let back: TakeBack = Box::new(|_, _| unreachable!("nobody takes a socket back at the stop"));
+        let answer = Answer { wait: Duration::from_secs(60), response, back: Some(back) };
+        [(Errand::Stream, "9\r\nretry: 0\n\r\n0\r\n\r\n"), (Errand::Answer(Box::new(answer)), "answered with 0 bytes")]
+    }
+
+    /// Attaches a subscriber and returns its client.
+    async fn attach(shards: &Shards, hub: &Hub, places: &Arc<Semaphore>, errand: Errand) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (socket, peer) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let style = Style {
+            profile: Profile::new(Native { gap: GapStyle::Event }),
+            ping: Duration::ZERO,
+            ping_text: b"",
+            lifetime: None,
+            stall_limit: Duration::ZERO,
+            send_buffer: 65_536,
+            unsent_low: 16_384,
+            user_timeout: Duration::ZERO,
+        };
+        let permit = Arc::clone(places).acquire_owned().await.unwrap();
+        let plan = hub.plan(&[ChannelName::parse("a").unwrap()], StartAt::Live).await.unwrap();
+        let (style, framing) = (Arc::new(style), Framing::Chunked);
+        shards.attach(Attach { socket, peer, permit, plan, style, framing, identity: None, errand });
+        client
+    }
+
+    /// Whoever arrives during the stop, or after it, is told like those who were there, and gives its place back.
+    #[tokio::test]
+    async fn attach_at_the_stop_is_told_all_the_same() {
+        let journal = Arc::new(MemoryJournal::new(Duration::ZERO, 0));
+        let retention = Retention::new(Limits::default(), []);
+        let hub = Arc::new(Hub::new(journal, retention, HubLimits::default(), Clock::system()));
+        let metrics = Arc::new(Metrics::new(1));
+        let shards = Shards::start(&hub, &metrics).unwrap();
+        let places = Arc::new(Semaphore::new(3));
+        let mut said = String::new();
+
+        // The first keeps the shard for as long as it does not close.
+        let mut first = attach(&shards, &hub, &places, Errand::Stream).await;
+        let mut stop = std::pin::pin!(shards.stop(FAREWELL));
+        assert!(tokio::time::timeout(Duration::from_millis(1), &mut stop).await.is_err());
+        for (errand, words) in errands() {
+            let mut client = attach(&shards, &hub, &places, errand).await;
+            said.clear();
+            client.read_to_string(&mut said).unwrap();
+            assert_eq!(said, words, "during the stop");
+        }
+        first.read_to_string(&mut said).unwrap();
+        drop(first);
+        stop.await;
+
+        for (errand, words) in errands() {
+            let mut client = attach(&shards, &hub, &places, errand).await;
+            said.clear();
+            client.read_to_string(&mut said).unwrap();
+            assert_eq!(said, words, "after the stop");
+        }
+        assert_eq!(places.available_permits(), 3);
+        assert_eq!(metrics.sum(|shard| &shard.subscribers), 0);
+    }
+}

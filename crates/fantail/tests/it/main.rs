@@ -8,4 +8,5 @@ mod ends;
 mod handover;
 mod resume;
 mod server;
+mod stop;
 mod subscribe;
