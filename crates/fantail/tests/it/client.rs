@@ -342,6 +342,7 @@ impl Stream {
     }
 
     /// Reads to the end: what came, and how it ended.
+    #[expect(clippy::wrong_self_convention, reason = "nothing is converted: it reads to the end")]
     pub(crate) fn to_end(&mut self) -> (Vec<Part>, End) {
         let mut parts = Vec::new();
         let end = Instant::now() + PATIENCE;
@@ -386,19 +387,16 @@ impl std::fmt::Debug for Event {
 /// The bytes of a request; see [`Client::ask`].
 pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let has = |name: &str| headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
-    let mut out = format!("{method} {target} HTTP/1.1\r\n");
+    let mut lines = vec![format!("{method} {target} HTTP/1.1")];
     if !has("host") {
-        out.push_str("Host: localhost\r\n");
+        lines.push("Host: localhost".to_owned());
     }
-    for (name, value) in headers {
-        out.push_str(&format!("{name}: {value}\r\n"));
-    }
+    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
     let sized = has("content-length") || has("transfer-encoding");
     if !sized && (!body.is_empty() || matches!(method, "POST" | "PUT")) {
-        out.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        lines.push(format!("Content-Length: {}", body.len()));
     }
-    out.push_str("\r\n");
-    let mut out = out.into_bytes();
+    let mut out = (lines.join("\r\n") + "\r\n\r\n").into_bytes();
     out.extend_from_slice(body);
     out
 }

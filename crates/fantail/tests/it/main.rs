@@ -1,11 +1,13 @@
 //! The integration tests: one binary, a module each.
 
+mod batch;
 mod browser;
 mod browser_selftest;
 mod client;
 mod cut;
 mod ends;
 mod handover;
+mod keeping;
 mod resume;
 mod server;
 mod stop;

@@ -8,9 +8,9 @@ use crate::server::TestServer;
 /// The data of a gap event.
 fn gap(event: &Event) -> (String, Option<String>, String) {
     assert_eq!(event.name, "fantail-gap", "{event:?}");
-    let data: Value = serde_json::from_str(&event.data).unwrap();
+    let data: Value = serde_json::from_str(&event.data).expect("a gap event says it");
     let text = |name: &str| data[name].as_str().map(str::to_owned);
-    (text("channel").unwrap(), text("asked"), text("next").unwrap())
+    (text("channel").expect("a gap event says it"), text("asked"), text("next").expect("a gap event says it"))
 }
 
 fn after(server: &TestServer, channels: &str, id: &str) -> Stream {
@@ -242,7 +242,7 @@ fn gap_by_comment_or_not_at_all_where_the_route_says_so() {
     assert!(matches!(comment.part(), Ok(Part::Retry(_))));
     match comment.part() {
         Ok(Part::Comment(text)) => {
-            assert!(text.starts_with("fantail-gap {\"channel\":\"a\",\"asked\":\"unknown\""), "{text}")
+            assert!(text.starts_with("fantail-gap {\"channel\":\"a\",\"asked\":\"unknown\""), "{text}");
         }
         other => panic!("{other:?}"),
     }

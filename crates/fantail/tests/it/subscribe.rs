@@ -133,7 +133,7 @@ fn start_id_can_be_turned_off_by_query_and_by_setting() {
     let server = TestServer::start(
         "[stream]\nretry_jitter = '0s'\nretry = '50ms'\n[[route]]\npath = '/plain'\nchannels = ['a']\nstart_id = false",
     );
-    let mut first = |target: &str| String::from_utf8(server.public().subscribe(target).chunk().unwrap()).unwrap();
+    let first = |target: &str| String::from_utf8(server.public().subscribe(target).chunk().unwrap()).unwrap();
     assert_eq!(first("/sub/a?start-id=0"), "retry: 50\n");
     assert_eq!(first("/plain"), "retry: 50\n");
     assert!(first("/plain?start-id=1").starts_with("retry: 50\nid: ~1."));
@@ -213,7 +213,7 @@ fn channels_names_are_decoded_once() {
 fn channels_names_that_are_not_allowed_are_refused_with_the_reason() {
     let server = TestServer::start("");
     let long = "x".repeat(256);
-    let many = (0..65).map(|n| format!("/c{n}")).collect::<String>();
+    let many = (0..65).map(|n| format!("/c{n}")).collect::<Vec<_>>().concat();
     for (path, reason) in [
         ("/sub/ALL", "channel name \"ALL\" is reserved"),
         ("/sub/a*", "holds '*' at byte 1"),
@@ -241,7 +241,7 @@ fn channels_names_that_are_not_allowed_are_refused_with_the_reason() {
         assert_eq!(answer.head.get("access-control-allow-origin"), Some("*"), "a page may read the reason");
         assert_eq!(client.get("/sub/ALL").status, 400, "the connection goes on");
     }
-    let most = (0..64).map(|n| format!("/c{n}")).collect::<String>();
+    let most = (0..64).map(|n| format!("/c{n}")).collect::<Vec<_>>().concat();
     server.public().subscribe(&format!("/sub{most}"));
     assert_eq!(server.metric("fantail_refused_subscribes_total"), 36);
 }
