@@ -63,7 +63,7 @@ pub enum Refusal {
     #[error("the body ended early or was malformed")]
     Body,
     /// The body did not arrive in time.
-    #[error("the body did not arrive within {0:?} (listen.body_timeout)")]
+    #[error("the body stayed silent for {0:?} (listen.body_timeout)")]
     BodyTimeout(Duration),
     /// The body's length was not given.
     #[error("a body is needed: send Content-Length (0 for an empty message) or chunks")]

@@ -1,6 +1,6 @@
 //! `POST|PUT /pub/{channel}[/{channel}…]` publishes, `GET` tells, `DELETE` ends.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use fantail_hub::hub::Publish as One;
 use fantail_hub::{ChannelName, IdempotencyKey, NewMessage, Published};
 use fantail_sse::{EventId, EventName};
@@ -166,12 +166,26 @@ async fn read(app: &App, body: Incoming) -> Result<Bytes, Refusal> {
     if http_body::Body::is_end_stream(&body) {
         return Ok(Bytes::new());
     }
-    let whole = tokio::time::timeout(app.body_timeout, Limited::new(body, limit).collect()).await;
-    match whole.map_err(|_| Refusal::BodyTimeout(app.body_timeout))? {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge(limit)),
-        Err(_) => Err(Refusal::Body),
+    let mut body = Limited::new(body, limit);
+    let mut whole = Bytes::new();
+    // Time is counted from frame to frame: a slow client is not a silent one, and how much it may send is bounded.
+    loop {
+        let frame = tokio::time::timeout(app.body_timeout, body.frame()).await;
+        let data = match frame.map_err(|_| Refusal::BodyTimeout(app.body_timeout))? {
+            None => return Ok(whole),
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(error)) if error.is::<LengthLimitError>() => return Err(Refusal::TooLarge(limit)),
+            Some(Err(_)) => return Err(Refusal::Body),
+        };
+        whole = if whole.is_empty() { data } else { join(whole, &data) };
     }
+}
+
+/// Nearly always a body is one frame, which is not copied; here it is the second or a later one.
+fn join(head: Bytes, more: &[u8]) -> Bytes {
+    let mut joined = BytesMut::from(head);
+    joined.extend_from_slice(more);
+    joined.freeze()
 }
 
 fn utf8(data: &[u8]) -> Result<&str, Refusal> {

@@ -8,6 +8,7 @@ mod cut;
 mod ends;
 mod handover;
 mod keeping;
+mod publish;
 mod resume;
 mod server;
 mod stop;
