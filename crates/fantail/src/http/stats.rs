@@ -8,7 +8,7 @@ use fantail_hub::channel::Info;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -146,19 +146,17 @@ impl Collector for Figures {
                 Grows::AndShrinks => ConstGauge::new(0i64).metric_type(),
             };
             let mut family = encoder.encode_descriptor(figure.name, figure.help, None, kind)?;
-            for (number, value) in figure.values.iter().enumerate() {
-                let shard = [("shard", number.to_string())];
-                let encode = |encoder: prometheus_client::encoding::MetricEncoder<'_>| match figure.grows {
-                    Grows::Only => ConstCounter::new(*value).encode(encoder),
-                    Grows::AndShrinks => ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX)).encode(encoder),
-                };
-                if figure.by_shard {
-                    encode(family.encode_family(&shard)?)?;
-                } else {
-                    // The descriptor's own encoder is the metric without labels.
-                    let none: [(&str, &str); 0] = [];
-                    encode(family.encode_family(&none)?)?;
+            let encode = |value: u64, encoder: MetricEncoder<'_>| match figure.grows {
+                Grows::Only => ConstCounter::new(value).encode(encoder),
+                Grows::AndShrinks => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder),
+            };
+            if figure.by_shard {
+                for (number, value) in figure.values.iter().enumerate() {
+                    encode(*value, family.encode_family(&[("shard", number.to_string())])?)?;
                 }
+            } else {
+                // The descriptor's own encoder is the metric without labels.
+                encode(figure.values.iter().sum(), family)?;
             }
         }
         Ok(())

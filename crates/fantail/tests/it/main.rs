@@ -1,5 +1,6 @@
 //! The integration tests: one binary, a module each.
 
+mod admin;
 mod batch;
 mod browser;
 mod browser_selftest;
