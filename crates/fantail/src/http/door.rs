@@ -31,15 +31,14 @@ impl ControlDoor {
     /// # Errors
     /// [`Refusal::Host`], [`Refusal::Origin`] or [`Refusal::Unauthorized`].
     pub fn admit(&self, request: &Parts, needs_key: bool) -> Result<(), Refusal> {
-        let mut hosts = request.headers.get_all(HOST).iter();
-        let host = request.uri.authority().map(|authority| authority.as_str().as_bytes());
-        let host = host.or_else(|| hosts.next().map(http::HeaderValue::as_bytes));
-        if let Some(host) = host {
-            let text = String::from_utf8_lossy(host);
-            if hosts.next().is_some() || !self.knows(&text) {
-                return Err(Refusal::Host(text.into_owned()));
-            }
+        // A target in absolute form brings a host as well (RFC 9112 §3.2.2); whichever counts, none may be foreign.
+        let target = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+        let named = request.headers.get_all(HOST).iter().map(http::HeaderValue::as_bytes);
+        let hosts: Vec<&[u8]> = target.into_iter().chain(named).collect();
+        if let Some(foreign) = hosts.iter().map(|host| String::from_utf8_lossy(host)).find(|host| !self.knows(host)) {
+            return Err(Refusal::Host(foreign.into_owned()));
         }
+        let host = hosts.first().copied();
         if let Some(origin) = request.headers.get(ORIGIN) {
             let text = String::from_utf8_lossy(origin.as_bytes());
             let theirs = text.split_once("://").map(|(_, host)| host);

@@ -6,6 +6,7 @@ mod browser;
 mod browser_selftest;
 mod client;
 mod cut;
+mod doors;
 mod ends;
 mod handover;
 mod keeping;
