@@ -96,7 +96,9 @@ impl App {
             let channels = route.channels.iter().filter_map(|name| ChannelName::parse(name).ok()).collect();
             let action = match route.action {
                 Configured::Subscribe => subscribe(route, route.listener),
-                Configured::Publish => Action::Publish(Publish { channels }),
+                Configured::Publish => {
+                    Action::Publish(Publish { channels, only_publish: route.listener == Door::Public })
+                }
             };
             match route.listener {
                 Door::Public => public.insert(0, (pattern, action)),

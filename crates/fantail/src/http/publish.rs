@@ -26,6 +26,9 @@ const MAX_CHANNELS: usize = 64;
 pub struct Publish {
     /// The channels of a literal path.
     pub channels: Vec<ChannelName>,
+    /// It stands on the public listener: there is nothing but publishing, since whoever may speak may not for that reason
+    /// end a channel or see who listens.
+    pub only_publish: bool,
 }
 
 /// What a publisher is told of one channel. Numbers that may exceed what JavaScript can count are strings.
@@ -59,6 +62,17 @@ impl Publish {
 
     async fn act(&self, app: &App, request: &Parts, body: Incoming, rest: &str) -> Result<Response<Body>, Refusal> {
         let names = if self.channels.is_empty() { table::channels(rest, MAX_CHANNELS)? } else { self.channels.clone() };
+        if self.only_publish {
+            let ends = Query::of(&request.uri).get("end");
+            match request.method {
+                Method::POST | Method::PUT if ends.is_none() => {}
+                Method::POST | Method::PUT => {
+                    let (value, expected) = (ends.unwrap_or_default().into_owned(), "allowed on the public listener");
+                    return Err(Refusal::Parameter { name: "end", value, expected });
+                }
+                _ => return Err(Refusal::Method(request.method.to_string(), "POST, PUT")),
+            }
+        }
         match request.method {
             Method::POST | Method::PUT => publish(app, request, body, &names).await,
             Method::GET | Method::HEAD => stats::channels(app, &names),
