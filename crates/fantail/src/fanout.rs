@@ -28,6 +28,9 @@ pub struct Style {
     pub profile: Profile,
     /// A connection that was silent for so long gets `ping_text`; zero for never.
     pub ping: Duration,
+    /// A gap carries an id, so that a request which waits for a single answer may be answered with it alone. Without an id
+    /// it would be asked for again at once, for ever: then such a request waits on for a message.
+    pub gap_has_id: bool,
     /// What a ping says.
     pub ping_text: &'static [u8],
     /// How long a connection may last, at most and at least; `None` for ever.
@@ -256,6 +259,7 @@ mod tests {
         let style = Style {
             profile: Profile::new(Native { gap: GapStyle::Event }),
             ping: Duration::ZERO,
+            gap_has_id: true,
             ping_text: b"",
             lifetime: None,
             stall_limit: Duration::ZERO,

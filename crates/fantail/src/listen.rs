@@ -79,7 +79,7 @@ pub async fn accept(listener: StdListener, door: Door, shared: Arc<Shared>) -> i
         };
         // Only a latency: a socket that cannot do it still works.
         let _ = socket.set_nodelay(true);
-        Arc::clone(&connections).serve(socket, peer, place, bytes::Bytes::new());
+        Arc::clone(&connections).serve(socket, peer, place, None);
     }
 }
 

@@ -112,6 +112,7 @@ mod tests {
             let style = Style {
                 profile: Profile::new(Native { gap: GapStyle::Event }),
                 ping: Duration::ZERO,
+                gap_has_id: true,
                 ping_text: b"",
                 lifetime: None,
                 stall_limit: Duration::ZERO,

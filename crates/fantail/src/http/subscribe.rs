@@ -51,6 +51,7 @@ impl Subscribe {
         };
         let style = Style {
             profile: Profile::new(Native { gap }),
+            gap_has_id: gap == GapStyle::Event,
             ping: route.ping.unwrap_or(stream.ping).get(),
             ping_text: native::PING,
             lifetime: (!lifetime.is_zero()).then_some((lifetime, lifetime + jitter)),

@@ -58,13 +58,13 @@ impl Connections {
         Self { door, shared, http, runtime: Handle::current() }
     }
 
-    /// Serves a connection in a task of its own, from where `early` was read.
+    /// Serves a connection in a task of its own. One that comes back from a shard brings what was read of it `early`.
     pub(super) fn serve(
         self: Arc<Self>,
         socket: TcpStream,
         peer: SocketAddr,
         place: OwnedSemaphorePermit,
-        early: Bytes,
+        early: Option<Bytes>,
     ) {
         let runtime = self.runtime.clone();
         runtime.spawn(async move {
@@ -83,10 +83,11 @@ impl Connections {
         &self,
         socket: TcpStream,
         peer: SocketAddr,
-        early: Bytes,
+        early: Option<Bytes>,
     ) -> Option<(Box<Takeover>, TcpStream, Bytes)> {
         let slot = Arc::new(Slot::default());
-        let asked = AtomicBool::new(!early.is_empty());
+        let asked = AtomicBool::new(early.is_some());
+        let early = early.unwrap_or_default();
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
             let (app, slot, door) = (&self.shared.app, &slot, self.door);
@@ -125,8 +126,9 @@ impl Connections {
         let End::Taken(takeover) = end else { return None };
         let parts = connection.into_parts()?;
         let (socket, early) = parts.io.into_inner().into_parts();
-        debug_assert!(early.is_empty(), "hyper has read a whole request");
-        Some((takeover, socket, parts.read_buf))
+        // Many requests may be pipelined, of which hyper had no room for all.
+        let unread = if early.is_empty() { parts.read_buf } else { [parts.read_buf, early].concat().into() };
+        Some((takeover, socket, unread))
     }
 
     fn hand_over(
@@ -177,7 +179,7 @@ impl Connections {
     ) {
         let _within = self.runtime.enter();
         match TcpStream::from_std(socket) {
-            Ok(socket) => Arc::clone(&self).serve(socket, peer, place, early),
+            Ok(socket) => Arc::clone(&self).serve(socket, peer, place, Some(early)),
             Err(error) => tracing::warn!(%error, %peer, "a socket could not come back to HTTP"),
         }
     }

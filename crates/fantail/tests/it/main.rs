@@ -10,6 +10,7 @@ mod doors;
 mod ends;
 mod handover;
 mod keeping;
+mod long_wait;
 mod publish;
 mod resume;
 mod server;
