@@ -37,9 +37,16 @@ pub struct Connections {
 enum End {
     /// The connection is over.
     Over,
+    /// It could not be understood, and hyper's answer never left its buffer: with `pipeline_flush` nothing is flushed while
+    /// unread bytes are there, and these will not be read.
+    Unanswered(&'static [u8]),
     /// The socket goes on elsewhere.
     Taken(Box<Takeover>),
 }
+
+const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const HEAD_TOO_LARGE: &[u8] =
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 impl Connections {
     /// To be made within the runtime that is to serve them.
@@ -105,10 +112,13 @@ impl Connections {
                 Pin::new(&mut connection).graceful_shutdown();
             }
             if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
-                if let Err(error) = result {
-                    tracing::debug!(%error, %peer, "connection ended");
-                }
-                return Poll::Ready(End::Over);
+                let Err(error) = result else { return Poll::Ready(End::Over) };
+                tracing::debug!(%error, %peer, "connection ended");
+                return Poll::Ready(match self.door {
+                    Door::Control if error.is_parse_too_large() => End::Unanswered(HEAD_TOO_LARGE),
+                    Door::Control if error.is_parse() => End::Unanswered(BAD_REQUEST),
+                    _ => End::Over,
+                });
             }
             if let Some(takeover) = slot.take() {
                 return Poll::Ready(End::Taken(Box::new(takeover)));
@@ -123,9 +133,17 @@ impl Connections {
             Poll::Pending
         })
         .await;
-        let End::Taken(takeover) = end else { return None };
         let parts = connection.into_parts()?;
         let (socket, early) = parts.io.into_inner().into_parts();
+        let takeover = match end {
+            End::Taken(takeover) => takeover,
+            End::Unanswered(answer) => {
+                // Nobody waits for a client that takes nothing.
+                let _ = socket.try_write(answer);
+                return None;
+            }
+            End::Over => return None,
+        };
         // Many requests may be pipelined, of which hyper had no room for all.
         let unread = if early.is_empty() { parts.read_buf } else { [parts.read_buf, early].concat().into() };
         Some((takeover, socket, unread))

@@ -5,6 +5,7 @@ mod batch;
 mod browser;
 mod browser_selftest;
 mod client;
+mod connections;
 mod cut;
 mod doors;
 mod ends;
