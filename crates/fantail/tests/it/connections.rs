@@ -157,7 +157,7 @@ fn head_too_large_or_with_too_many_fields_is_refused() {
 
 #[test]
 fn head_that_comes_too_slowly_is_not_waited_for() {
-    let server = TestServer::start("listen.head_timeout = '150ms'");
+    let server = TestServer::start("listen.head_timeout = '400ms'");
     for at in [server.public, server.control] {
         let mut silent = Client::connect(at);
         let mut slow = Client::connect(at);
@@ -166,12 +166,12 @@ fn head_that_comes_too_slowly_is_not_waited_for() {
         let said = String::from_utf8(slow.rest()).unwrap();
         assert!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{said}");
     }
-    eventually("all are gone", || server.stat("connections") == 1);
+    eventually("all are gone", || server.stat("connections") <= 1);
 }
 
 #[test]
 fn idle_connection_is_closed_after_its_time() {
-    let server = TestServer::start("listen.idle_timeout = '150ms'");
+    let server = TestServer::start("listen.idle_timeout = '400ms'");
     let mut client = server.control();
     assert_eq!(client.get("/healthz").status, 200);
     assert!(client.is_closed());

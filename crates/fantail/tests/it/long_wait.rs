@@ -160,10 +160,10 @@ fn wait_of_a_client_that_leaves_is_forgotten() {
 
 #[test]
 fn wait_connection_may_then_idle_as_long_as_any_other() {
-    let server = TestServer::start("listen.head_timeout = '100ms'");
+    let server = TestServer::start("listen.head_timeout = '400ms'");
     let mut client = server.public();
     assert_eq!(client.get("/sub/a?wait=1ms").status, 200);
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(600));
     assert_eq!(client.get("/sub/a?wait=1ms").status, 200, "listen.idle_timeout holds here, not listen.head_timeout");
 }
 

@@ -213,7 +213,7 @@ fn body_with_an_encoding_is_refused() {
 
 #[test]
 fn body_that_does_not_come_is_given_up() {
-    let server = TestServer::start("listen.body_timeout = '100ms'");
+    let server = TestServer::start("listen.body_timeout = '500ms'");
     let mut client = server.control();
     client.send("POST /pub/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf");
     let answer = client.answer();
@@ -224,7 +224,7 @@ fn body_that_does_not_come_is_given_up() {
     let mut client = server.control();
     client.send("POST /pub/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\n");
     for _ in 0..6 {
-        std::thread::sleep(std::time::Duration::from_millis(40));
+        std::thread::sleep(std::time::Duration::from_millis(100));
         client.send("x");
     }
     assert_eq!(client.answer().status, 200, "the setting says: how long a body may stay silent");
