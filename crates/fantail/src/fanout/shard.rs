@@ -315,7 +315,11 @@ impl Shard {
                 None if self.has_ended(key) => {
                     self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
                 }
-                None => self.ready.push_back(key),
+                None => {
+                    // Its next ping may be due before its patience would have ended.
+                    self.reckon(key);
+                    self.ready.push_back(key);
+                }
             },
             Doing::Waiting(_) | Doing::Closing => {}
         }
