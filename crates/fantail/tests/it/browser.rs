@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const SOURCE_QUEUE: usize = 16_384;
 
 /// How long the browser may take to start, and to answer one command, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A browser with one page, which belongs to an origin of its own.
 pub(crate) struct Browser {

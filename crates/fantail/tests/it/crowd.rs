@@ -178,7 +178,7 @@ impl Member {
 
     /// Reads until there is no more; returns the number of messages.
     fn read(&mut self) -> u64 {
-        let mut buffer = [0; 64 << 10];
+        let mut buffer = [0; 16 << 10];
         let mut messages = 0;
         let Some(mut socket) = self.socket.take() else { return 0 };
         loop {

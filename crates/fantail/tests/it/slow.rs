@@ -183,13 +183,13 @@ fn slow_reader_that_takes_a_little_is_not_dropped() {
     // Longer than the limit in all, and never silent for so long.
     let mut got = Vec::new();
     for _ in 0..12 {
-        let mut piece = [0; 64 << 10];
+        let mut piece = [0; 16 << 10];
         let n = std::io::Read::read(&mut stream.client.socket, &mut piece).expect("a stream that lasts");
         got.extend_from_slice(&piece[..n]);
         std::thread::sleep(Duration::from_millis(250));
     }
     while !got.ends_with(b"\n\n\r\n") {
-        let mut piece = [0; 64 << 10];
+        let mut piece = [0; 16 << 10];
         let n = std::io::Read::read(&mut stream.client.socket, &mut piece).expect("a stream that lasts");
         assert!(n > 0, "the stream ended");
         got.extend_from_slice(&piece[..n]);
@@ -206,7 +206,7 @@ fn slow_reader_that_has_caught_up_is_pinged_again() {
     server.publish("a", &"x".repeat(1 << 20));
     server.until_stat("blocked", 1);
     // Beyond the moment at which it would have been pinged.
-    std::thread::sleep(Duration::from_millis(1_000));
+    std::thread::sleep(Duration::from_secs(1));
     stream.event();
     while stream.part().expect("a stream that lasts") != Part::Comment("ping".to_owned()) {}
 }
