@@ -4,6 +4,8 @@
 mod batches;
 mod conn;
 mod inbox;
+#[cfg(test)]
+mod plain;
 mod room;
 mod shard;
 mod wheel;
@@ -41,8 +43,6 @@ pub struct Style {
     pub send_buffer: usize,
     /// `TCP_NOTSENT_LOWAT`, in bytes: how much unsent data makes a socket "full".
     pub unsent_low: u32,
-    /// `TCP_USER_TIMEOUT`: how long sent data may stay unacknowledged before the peer counts as gone.
-    pub user_timeout: Duration,
 }
 
 /// What a subscriber in a shard waits for.
@@ -170,16 +170,16 @@ impl Shards {
         }
     }
 
-    /// The subscribers that are furthest behind, at most `limit`.
+    /// The subscribers whose sockets have been full for longest, at most `limit`.
     pub async fn slowest(&self, limit: usize) -> Vec<Slow> {
         let mut all: Vec<Slow> = Vec::new();
         for inbox in &self.inboxes {
             let (answer, wait) = oneshot::channel();
             // A shard that has stopped drops the sender; likewise below.
-            let _ = inbox.send(Command::Slowest(answer));
+            let _ = inbox.send(Command::Slowest(limit, answer));
             all.extend(wait.await.unwrap_or_default());
         }
-        all.sort_by_key(|slow| std::cmp::Reverse((slow.behind_bytes, slow.blocked_ms)));
+        all.sort_by_key(|slow| std::cmp::Reverse((slow.blocked_ms, slow.behind_bytes)));
         all.truncate(limit);
         all
     }
@@ -238,14 +238,14 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::dialect::native::{GapStyle, Native};
+    use crate::fanout::plain::Plain;
 
-    const FAREWELL: Farewell = Farewell { window: Duration::ZERO, frame: Duration::from_secs(60) };
+    const FAREWELL: Farewell = Farewell { window: Duration::ZERO, frame: Duration::from_mins(1) };
 
     fn errands() -> [(Errand, &'static str); 2] {
         let response = Box::new(|due: &[u8]| format!("answered with {} bytes", due.len()).into_bytes());
         let back: TakeBack = Box::new(|_, _| unreachable!("nobody takes a socket back at the stop"));
-        let answer = Answer { wait: Duration::from_secs(60), response, back: Some(back) };
+        let answer = Answer { wait: Duration::from_mins(1), response, back: Some(back) };
         [(Errand::Stream, "9\r\nretry: 0\n\r\n0\r\n\r\n"), (Errand::Answer(Box::new(answer)), "answered with 0 bytes")]
     }
 
@@ -257,7 +257,7 @@ mod tests {
         let (socket, peer) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
         let style = Style {
-            profile: Profile::new(Native { gap: GapStyle::Event }),
+            profile: Profile::new(Plain),
             ping: Duration::ZERO,
             gap_has_id: true,
             ping_text: b"",
@@ -265,7 +265,6 @@ mod tests {
             stall_limit: Duration::ZERO,
             send_buffer: 65_536,
             unsent_low: 16_384,
-            user_timeout: Duration::ZERO,
         };
         let permit = Arc::clone(places).acquire_owned().await.unwrap();
         let plan = hub.plan(&[ChannelName::parse("a").unwrap()], StartAt::Live).await.unwrap();

@@ -14,7 +14,7 @@ pub mod table;
 pub mod takeover;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -64,6 +64,24 @@ pub struct App {
     max_subscriptions: usize,
     started: Instant,
     stopping: AtomicBool,
+    /// Publish requests that are being answered.
+    publishing: AtomicUsize,
+}
+
+/// Counts a publish request while it is being answered.
+struct Publishing<'a>(&'a AtomicUsize);
+
+impl<'a> Publishing<'a> {
+    fn begin(app: &'a App) -> Self {
+        app.publishing.fetch_add(1, Ordering::AcqRel);
+        Self(&app.publishing)
+    }
+}
+
+impl Drop for Publishing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl App {
@@ -116,6 +134,7 @@ impl App {
             max_subscriptions: config.hub.subscriptions,
             started: Instant::now(),
             stopping: AtomicBool::new(false),
+            publishing: AtomicUsize::new(0),
         }
     }
 
@@ -132,6 +151,13 @@ impl App {
     /// See [`Metrics`].
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Waits until no publish is under way.
+    pub async fn publishes_done(&self) {
+        while self.publishing.load(Ordering::Acquire) > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     fn is_stopping(&self) -> bool {
@@ -156,8 +182,10 @@ impl App {
     }
 
     async fn admit_and_act(&self, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
+        let found = self.control.find(request.uri.path());
         // Whoever watches over the process has no key, and the page asks for it.
-        let needs_key = !matches!(request.uri.path(), "/healthz" | "/readyz" | "/");
+        let needs_key =
+            !found.is_some_and(|found| matches!(found.action, Action::Health | Action::Ready | Action::Page));
         match self.control_door.admit(request, needs_key) {
             Ok(()) => self.act(&self.control, slot, request, body).await,
             Err(refusal) => {
@@ -172,8 +200,14 @@ impl App {
         let Some(found) = table.find(path) else { return Refusal::NotFound(path.to_owned()).response() };
         let answer = match found.action {
             Action::Subscribe(route) => return route.answer(self, slot, request, found.rest).await,
-            Action::Publish(route) => return route.answer(self, request, body, found.rest).await,
-            Action::Batch => return batch::answer(self, request, body).await,
+            Action::Publish(route) => {
+                let _counted = Publishing::begin(self);
+                return route.answer(self, request, body, found.rest).await;
+            }
+            Action::Batch => {
+                let _counted = Publishing::begin(self);
+                return batch::answer(self, request, body).await;
+            }
             Action::EndSubscriber => self.end_subscriber(request, found.rest).await,
             _ if !matches!(request.method, Method::GET | Method::HEAD) => {
                 Err(Refusal::Method(request.method.to_string(), "GET, HEAD"))

@@ -31,6 +31,10 @@ use metrics::Metrics;
 
 /// Descriptors that are kept for other things than connections.
 const RESERVED_DESCRIPTORS: usize = 256;
+/// Of these, for connections to the control listener.
+const CONTROL_CONNECTIONS: usize = 192;
+/// How long the stop waits for publishes that are under way before it turns to the streams.
+const LAST_PUBLISHES: Duration = Duration::from_millis(500);
 /// Connections where the system sets no limit on descriptors.
 const UNLIMITED: usize = 1_000_000;
 /// How often what is due by age or idleness is done.
@@ -104,11 +108,15 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let Self { public, control, app, hub, config } = self;
         let (stopping, told) = watch::channel(false);
-        let places = Arc::new(Semaphore::new(connections(&config)));
-        let all = places.available_permits();
+        let public_places = Arc::new(Semaphore::new(connections(&config)));
+        let control_places = Arc::new(Semaphore::new(CONTROL_CONNECTIONS));
+        let places =
+            [(Arc::clone(&public_places), connections(&config)), (Arc::clone(&control_places), CONTROL_CONNECTIONS)];
         let shared = Arc::new(listen::Shared {
             app: Arc::clone(&app),
-            places: Arc::clone(&places),
+            public_places,
+            control_places,
+            user_timeout: config.stream.user_timeout.get(),
             stopping: told,
             settings: config.listen.clone(),
         });
@@ -127,13 +135,16 @@ impl Server {
         let _ = stopping.send(true);
         let farewell = Farewell { window: config.stop.window.get(), frame: config.stop.frame.get() };
         let gone = async {
+            // What is acknowledged in this moment still goes to those who listen.
+            let _ = tokio::time::timeout(LAST_PUBLISHES, app.publishes_done()).await;
             app.shards().stop(farewell).await;
             // Every connection gives its place back when it goes.
-            let all = u32::try_from(all).unwrap_or(u32::MAX);
-            let _ = places.acquire_many(all).await;
+            for (places, all) in &places {
+                let _ = places.acquire_many(u32::try_from(*all).unwrap_or(u32::MAX)).await;
+            }
         };
         if tokio::time::timeout(config.stop.deadline.get(), gone).await.is_err() {
-            let left = all - places.available_permits();
+            let left: usize = places.iter().map(|(places, all)| all - places.available_permits()).sum();
             tracing::warn!(connections = left, "the deadline came before they had gone (stop.deadline)");
         }
         drop(upkeep);

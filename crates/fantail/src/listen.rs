@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
@@ -39,8 +39,12 @@ pub fn bind(address: SocketAddr) -> io::Result<StdListener> {
 pub struct Shared {
     /// The routes.
     pub app: Arc<App>,
-    /// A place for each connection that there may be, streams included.
-    pub places: Arc<Semaphore>,
+    /// A place for each connection to the public listener that there may be, streams included.
+    pub public_places: Arc<Semaphore>,
+    /// The same for the control listener, so that it is never full of browsers.
+    pub control_places: Arc<Semaphore>,
+    /// How long a peer may leave sent data unacknowledged.
+    pub user_timeout: Duration,
     /// Turns true when the server stops.
     pub stopping: watch::Receiver<bool>,
     /// What one connection may cost.
@@ -53,6 +57,10 @@ pub async fn accept(listener: StdListener, door: Door, shared: Arc<Shared>) -> i
     let connections = Arc::new(Connections::new(door, Arc::clone(&shared)));
     let mut stopping = shared.stopping.clone();
     let http = &shared.app.metrics().http;
+    let places = match door {
+        Door::Public => &shared.public_places,
+        Door::Control => &shared.control_places,
+    };
     loop {
         let accepted = tokio::select! {
             biased;
@@ -72,15 +80,25 @@ pub async fn accept(listener: StdListener, door: Door, shared: Arc<Shared>) -> i
             }
         };
         metrics::add(&http.accepted, 1);
-        let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
             metrics::add(&http.connections_refused, 1);
             refuse(&socket);
             continue;
         };
         // Only a latency: a socket that cannot do it still works.
         let _ = socket.set_nodelay(true);
+        if let Err(error) = doubt_silence(&socket, shared.user_timeout) {
+            tracing::debug!(%error, %peer, "cannot set a socket's timeouts");
+        }
         Arc::clone(&connections).serve(socket, peer, place, None);
     }
+}
+
+/// Lets a peer that vanished without a word be found out.
+fn doubt_silence(socket: &TcpStream, timeout: Duration) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_tcp_user_timeout(Some(timeout))?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(timeout).with_interval(timeout / 4))
 }
 
 /// Says, without waiting, that there are too many.

@@ -87,8 +87,8 @@ mod tests {
     use fantail_hub::{ChannelName, Clock, HubLimits, Limits, NewMessage, Profile, Retention, StartAt, Watcher};
 
     use super::*;
-    use crate::dialect::native::{GapStyle, Native};
     use crate::fanout::conn::Doing;
+    use crate::fanout::plain::Plain;
     use crate::fanout::room::Seats;
 
     struct Deaf;
@@ -110,7 +110,7 @@ mod tests {
             let journal = Arc::new(MemoryJournal::new(Duration::ZERO, 0));
             let retention = Retention::new(Limits::default(), []);
             let style = Style {
-                profile: Profile::new(Native { gap: GapStyle::Event }),
+                profile: Profile::new(Plain),
                 ping: Duration::ZERO,
                 gap_has_id: true,
                 ping_text: b"",
@@ -118,7 +118,6 @@ mod tests {
                 stall_limit: Duration::ZERO,
                 send_buffer: 0,
                 unsent_low: 0,
-                user_timeout: Duration::ZERO,
             };
             Self {
                 hub: Hub::new(journal, retention, HubLimits::default(), Clock::system()),
@@ -158,6 +157,7 @@ mod tests {
                 last_write: 0,
                 deadline: 0,
                 due: 0,
+                queued: false,
             }
         }
 
@@ -186,8 +186,8 @@ mod tests {
         third.progress = second.progress;
         assert_eq!(third.seats.as_slice(), first.seats.as_slice(), "the room is used again");
         let batch = batches.due(&test.hub, &test.rooms, &third, &mut gatherer).unwrap();
-        let text = String::from_utf8_lossy(&batch.bytes);
-        assert!(text.contains("for b") && !text.contains("for a"), "{text}");
+        let said = String::from_utf8_lossy(&batch.bytes);
+        assert!(said.contains("for b") && !said.contains("for a"), "{said}");
     }
 
     #[tokio::test]

@@ -51,6 +51,8 @@ pub(super) struct Conn {
     pub(super) deadline: Ticks,
     /// The entry of the wheel that counts.
     pub(super) due: Ticks,
+    /// It stands in the queue of those that have more to be sent.
+    pub(super) queued: bool,
 }
 
 /// What became of a write.

@@ -13,7 +13,7 @@ use super::{Attach, Farewell, Slow};
 /// Something to do for a shard.
 pub(super) enum Command {
     Attach(Box<Attach>),
-    Slowest(oneshot::Sender<Vec<Slow>>),
+    Slowest(usize, oneshot::Sender<Vec<Slow>>),
     End(u64, oneshot::Sender<bool>),
     Stop(Farewell, oneshot::Sender<()>),
 }

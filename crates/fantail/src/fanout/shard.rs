@@ -42,10 +42,23 @@ pub(super) fn start(number: usize, hub: Arc<Hub>, metrics: Arc<ShardMetrics>) ->
     let poll = Poll::new()?;
     let inbox = Inbox::new(mio::Waker::new(poll.registry(), WAKE)?);
     let theirs = Arc::clone(&inbox);
-    thread::Builder::new()
-        .name(format!("fantail-shard-{number}"))
-        .spawn(move || Shard::new(number, poll, theirs, hub, metrics).run())?;
+    thread::Builder::new().name(format!("fantail-shard-{number}")).spawn(move || {
+        let _bomb = Bomb;
+        Shard::new(number, poll, theirs, hub, metrics).run();
+    })?;
     Ok(inbox)
+}
+
+/// Ends the process when the shard's thread unwinds: nobody could serve its subscribers or tell them, and new ones would
+/// still be sent to it.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
+    }
 }
 
 /// Why a connection is taken out.
@@ -219,7 +232,9 @@ impl Shard {
 
     fn serve_ready(&mut self) {
         for _ in 0..self.ready.len().min(SLICE) {
-            if let Some(key) = self.ready.pop_front() {
+            let Some(key) = self.ready.pop_front() else { break };
+            if let Some(conn) = self.conns.get_mut(key as usize) {
+                conn.queued = false;
                 self.serve(key);
             }
         }
@@ -228,41 +243,52 @@ impl Shard {
     /// Sends a connection what it is due, up to a burst.
     fn serve(&mut self, key: u32) {
         for _ in 0..BURST {
-            let Some(conn) = self.conns.get_mut(key as usize) else { return };
-            if !conn.is_ready() {
+            if !self.step(key) {
                 return;
-            }
-            let due = self.batches.due(&self.hub, &self.rooms, conn, &mut self.gatherer);
-            let Some(batch) = due else { return };
-            metrics::add(&self.metrics.gaps, batch.gaps.into());
-            if let Doing::Waiting(_) = conn.doing {
-                if batch.messages == 0 && !conn.style.gap_has_id {
-                    conn.progress.advance(batch.next());
-                    continue;
-                }
-                self.answer(key, Some(&batch));
-                return;
-            }
-            metrics::add(&self.metrics.deliveries, batch.messages.into());
-            metrics::add(&self.metrics.writes, 1);
-            match conn.send_batch(&batch, self.now) {
-                Ok((Wrote::All, sent)) => {
-                    metrics::add(&self.metrics.sent_bytes, sent as u64);
-                    // A gap may stand for an end that is no longer kept.
-                    if (batch.ends || batch.gaps > 0) && self.has_ended(key) {
-                        self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
-                        return;
-                    }
-                }
-                Ok((Wrote::Some, sent)) => {
-                    metrics::add(&self.metrics.sent_bytes, sent as u64);
-                    self.blocked(key);
-                    return;
-                }
-                Err(_) => return self.remove(key, Why::Failed),
             }
         }
-        self.ready.push_back(key);
+        self.queue(key);
+    }
+
+    /// Sends a connection the next batch of what it is due. False if that was all, for now or for good.
+    fn step(&mut self, key: u32) -> bool {
+        let Some(conn) = self.conns.get_mut(key as usize).filter(|conn| conn.is_ready()) else { return false };
+        let due = self.batches.due(&self.hub, &self.rooms, conn, &mut self.gatherer);
+        let Some(batch) = due else { return false };
+        metrics::add(&self.metrics.gaps, batch.gaps.into());
+        if let Doing::Waiting(_) = conn.doing {
+            if batch.messages == 0 && !conn.style.gap_has_id {
+                conn.progress.advance(batch.next());
+                return true;
+            }
+            self.answer(key, Some(&batch));
+            return false;
+        }
+        metrics::add(&self.metrics.deliveries, batch.messages.into());
+        metrics::add(&self.metrics.writes, 1);
+        match conn.send_batch(&batch, self.now) {
+            Ok((wrote, sent)) => {
+                metrics::add(&self.metrics.sent_bytes, sent as u64);
+                // A gap may stand for an end that is no longer kept.
+                let may_end = batch.ends || batch.gaps > 0;
+                if wrote == Wrote::Some {
+                    self.blocked(key);
+                } else if may_end && self.has_ended(key) {
+                    self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
+                } else {
+                    return true;
+                }
+            }
+            Err(_) => self.remove(key, Why::Failed),
+        }
+        false
+    }
+
+    /// Lets a connection have its turn again soon; it stands in the queue once.
+    fn queue(&mut self, key: u32) {
+        if !std::mem::replace(&mut self.conns[key as usize].queued, true) {
+            self.ready.push_back(key);
+        }
     }
 
     fn has_ended(&self, key: u32) -> bool {
@@ -309,8 +335,8 @@ impl Shard {
             Doing::Answering(_) => self.give_back(key),
             Doing::Streaming => match &self.stopping {
                 Some((farewell, _)) => {
-                    let words = last_words(conn.framing, farewell.window);
-                    self.finish(key, words);
+                    let farewell = *farewell;
+                    self.dismiss(key, farewell);
                 }
                 None if self.has_ended(key) => {
                     self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
@@ -318,7 +344,7 @@ impl Shard {
                 None => {
                     // Its next ping may be due before its patience would have ended.
                     self.reckon(key);
-                    self.ready.push_back(key);
+                    self.queue(key);
                 }
             },
             Doing::Waiting(_) | Doing::Closing => {}
@@ -378,13 +404,14 @@ impl Shard {
         if !patience.is_zero() {
             due = conn.last_write + ticks(patience);
         }
-        if conn.deadline != 0 {
+        // A lifetime that is over waits for the frame that is being sent.
+        let waits = conn.is_blocked() && conn.deadline <= self.now && self.stopping.is_none();
+        if conn.deadline != 0 && !waits {
             due = due.min(conn.deadline);
         }
         if due == Ticks::MAX {
             return;
         }
-        // A deadline that passed while the socket was full is looked at again with the next tick.
         let due = due.max(self.now + 1);
         if conn.due <= self.now || due < conn.due {
             conn.due = due;
@@ -395,9 +422,9 @@ impl Shard {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Attach(attach) => self.attach(*attach),
-            Command::Slowest(answer) => {
+            Command::Slowest(limit, answer) => {
                 // Whoever asked may have stopped waiting; likewise below.
-                let _ = answer.send(self.slowest());
+                let _ = answer.send(self.slowest(limit));
             }
             Command::End(number, answer) => {
                 let found = self.conns.iter().find(|(_, conn)| conn.number == number);
@@ -457,6 +484,7 @@ impl Shard {
             last_write: self.now,
             deadline: lasts.map_or(0, |lasts| self.now + ticks(lasts)),
             due: 0,
+            queued: false,
         });
         debug_assert_eq!(at, key as usize, "the vacant key is the next");
         metrics::add(&self.metrics.attached, 1);
@@ -583,9 +611,10 @@ impl Shard {
         }
     }
 
-    /// Begins the end of one connection at the stop.
+    /// Begins the end of one connection at the stop: it gets what it is due, and then the last words.
     fn dismiss(&mut self, key: u32, farewell: Farewell) {
-        let conn = &mut self.conns[key as usize];
+        while self.step(key) {}
+        let Some(conn) = self.conns.get_mut(key as usize) else { return };
         match &mut conn.doing {
             Doing::Waiting(answer) => {
                 answer.back = None;
@@ -597,15 +626,19 @@ impl Shard {
             }
             Doing::Closing => {}
             Doing::Streaming | Doing::Ending | Doing::Answering(_) => {
-                conn.deadline = self.now + ticks(farewell.frame);
+                let latest = self.now + ticks(farewell.frame);
+                conn.deadline = if conn.deadline == 0 { latest } else { conn.deadline.min(latest) };
                 self.reckon(key);
             }
         }
     }
 
-    fn slowest(&self) -> Vec<Slow> {
-        let blocked = self.conns.iter().filter(|(_, conn)| conn.is_blocked());
-        let describe = |(_, conn): (usize, &Conn)| {
+    /// The connections whose sockets have been full for longest, at most `limit`.
+    fn slowest(&self, limit: usize) -> Vec<Slow> {
+        let mut blocked: Vec<_> = self.conns.iter().map(|(_, conn)| conn).filter(|conn| conn.is_blocked()).collect();
+        blocked.sort_by_key(|conn| conn.last_write);
+        blocked.truncate(limit);
+        let describe = |conn: &Conn| {
             let next = conn.progress.cursor().next();
             let mut slow = Slow {
                 id: format_id(self.number, conn.number),
@@ -628,7 +661,7 @@ impl Shard {
             }
             slow
         };
-        blocked.map(describe).collect()
+        blocked.into_iter().map(describe).collect()
     }
 
     fn count_rooms(&self) {
@@ -657,17 +690,11 @@ fn drain(socket: &mut mio::net::TcpStream) -> bool {
     }
 }
 
-/// Bounds what the kernel holds for a subscriber, and how long it believes in a silent peer.
+/// Bounds what the kernel holds for a subscriber.
 fn tune(socket: &std::net::TcpStream, style: &Style) -> io::Result<()> {
     let socket = socket2::SockRef::from(socket);
     socket.set_send_buffer_size(style.send_buffer)?;
-    socket.set_tcp_notsent_lowat(style.unsent_low)?;
-    if !style.user_timeout.is_zero() {
-        socket.set_tcp_user_timeout(Some(style.user_timeout))?;
-        let probes = socket2::TcpKeepalive::new().with_time(style.user_timeout).with_interval(style.user_timeout / 4);
-        socket.set_tcp_keepalive(&probes)?;
-    }
-    Ok(())
+    socket.set_tcp_notsent_lowat(style.unsent_low)
 }
 
 fn between(least: Duration, most: Duration) -> Duration {

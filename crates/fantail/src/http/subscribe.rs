@@ -58,7 +58,6 @@ impl Subscribe {
             stall_limit: route.stall_limit.unwrap_or(stream.stall_limit).get(),
             send_buffer: stream.send_buffer.bytes(),
             unsent_low: stream.unsent_low.bytes() as u32,
-            user_timeout: stream.user_timeout.get(),
         };
         // Checked when the configuration was read.
         let channels = route.channels.iter().filter_map(|name| ChannelName::parse(name).ok()).collect();
@@ -111,9 +110,6 @@ impl Subscribe {
         let start = start(app, request, query)?;
         let wait = query.span("wait")?;
         let start_id = query.switch("start-id")?.unwrap_or(self.start_id);
-        if app.is_stopping() {
-            return Err(Refusal::Stopping);
-        }
         let limit = app.max_subscriptions;
         if app.metrics.sum(|shard| &shard.subscriptions) + names.len() as u64 > limit as u64 {
             return Err(Refusal::Subscriptions(limit));

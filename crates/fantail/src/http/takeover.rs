@@ -4,7 +4,7 @@
 //! not enough, and after a HEAD the body is never polled. One slot per connection; the listener watches it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use fantail_hub::{Framing, Plan};
 use parking_lot::Mutex;
@@ -51,8 +51,6 @@ const FLUSHED: u8 = 2;
 pub struct Slot {
     takeover: Mutex<Option<Takeover>>,
     state: AtomicU8,
-    /// The last write found the socket full.
-    full: AtomicBool,
 }
 
 impl Slot {
@@ -67,24 +65,13 @@ impl Slot {
         let _ = self.state.compare_exchange(0, SAID, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// hyper's buffer has been flushed to the socket.
+    /// hyper's buffer has been emptied.
     pub fn flushed(&self) {
         // Only what was said before this flush is known to be out.
         let _ = self.state.compare_exchange(SAID, FLUSHED, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// Whether the last write found the socket full.
-    pub fn full(&self, full: bool) {
-        self.full.store(full, Ordering::Relaxed);
-    }
-
-    /// Whether all is said and hyper keeps it back although the socket is not full: it does so, with `pipeline_flush`,
-    /// while bytes are pipelined behind the request, and will not write before it has answered those.
-    pub fn is_held_back(&self) -> bool {
-        self.state.load(Ordering::Acquire) == SAID && !self.full.load(Ordering::Relaxed)
-    }
-
-    /// The takeover, if the socket may be taken now.
+    /// The takeover, if hyper has nothing more to write.
     pub fn take(&self) -> Option<Takeover> {
         if self.state.load(Ordering::Acquire) != FLUSHED {
             return None;

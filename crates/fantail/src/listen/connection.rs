@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
@@ -17,9 +17,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
 
 use super::Shared;
-use super::wire::Wire;
+use super::wire::{Line, Wire};
 use crate::config::Door;
 use crate::fanout::{Answer, Attach, Errand, TakeBack};
 use crate::http::takeover::{self, Slot, Takeover};
@@ -33,20 +34,8 @@ pub struct Connections {
     runtime: Handle,
 }
 
-/// How HTTP ended.
-enum End {
-    /// The connection is over.
-    Over,
-    /// It could not be understood, and hyper's answer never left its buffer: with `pipeline_flush` nothing is flushed while
-    /// unread bytes are there, and these will not be read.
-    Unanswered(&'static [u8]),
-    /// The socket goes on elsewhere.
-    Taken(Box<Takeover>),
-}
-
-const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-const HEAD_TOO_LARGE: &[u8] =
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// How long a client may leave an answer unread.
+const UNREAD: Duration = Duration::from_mins(1);
 
 impl Connections {
     /// To be made within the runtime that is to serve them.
@@ -58,10 +47,7 @@ impl Connections {
             .header_read_timeout(settings.idle_timeout.get())
             .max_header_size(settings.head_size.bytes())
             .max_headers(settings.headers)
-            .half_close(false)
-            // Answers to pipelined publishes leave together. Not for browsers: behind a stream's head it would wait for
-            // what follows.
-            .pipeline_flush(door == Door::Control);
+            .half_close(false);
         Self { door, shared, http, runtime: Handle::current() }
     }
 
@@ -100,53 +86,54 @@ impl Connections {
             let (app, slot, door) = (&self.shared.app, &slot, self.door);
             async move { Ok::<_, Infallible>(app.answer(door, slot, request).await) }
         });
-        let wire = TokioIo::new(Wire::new(socket, early, Arc::clone(&slot)));
+        let line = Line::new(socket);
+        let wire = TokioIo::new(Wire::new(Arc::clone(&line), Arc::clone(&slot), early));
         let mut connection = self.http.serve_connection(wire, service).with_upgrades();
         let mut first = pin!(tokio::time::sleep(self.shared.settings.head_timeout.get()));
         let mut stopping = self.shared.stopping.clone();
         let mut told = false;
         let mut stop = pin!(stopping.wait_for(|stopping| *stopping));
-        let end = poll_fn(|cx| {
+        let mut unread: Option<Pin<Box<Sleep>>> = None;
+        let takeover = poll_fn(|cx| {
             if !told && stop.as_mut().poll(cx).is_ready() {
                 told = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
-            if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
-                let Err(error) = result else { return Poll::Ready(End::Over) };
-                tracing::debug!(%error, %peer, "connection ended");
-                return Poll::Ready(match self.door {
-                    Door::Control if error.is_parse_too_large() => End::Unanswered(HEAD_TOO_LARGE),
-                    Door::Control if error.is_parse() => End::Unanswered(BAD_REQUEST),
-                    _ => End::Over,
-                });
+            let spoken = Pin::new(&mut connection).poll(cx);
+            // Whatever hyper thinks of the rest: what was answered is sent.
+            let sent = line.poll_send(cx);
+            if let Poll::Ready(result) = spoken {
+                if let Err(error) = result {
+                    tracing::debug!(%error, %peer, "connection ended");
+                }
+                return Poll::Ready(None);
             }
-            if let Some(takeover) = slot.take() {
-                return Poll::Ready(End::Taken(Box::new(takeover)));
-            }
-            if slot.is_held_back() {
-                tracing::info!(%peer, "a stream with a request pipelined behind it was closed");
-                return Poll::Ready(End::Over);
+            match sent {
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(())) => {
+                    unread = None;
+                    if let Some(takeover) = slot.take() {
+                        return Poll::Ready(Some(takeover));
+                    }
+                }
+                Poll::Pending => {
+                    let patience = unread.get_or_insert_with(|| Box::pin(tokio::time::sleep(UNREAD)));
+                    if patience.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(None);
+                    }
+                }
             }
             if !asked.load(Ordering::Relaxed) && first.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(End::Over);
+                return Poll::Ready(None);
             }
             Poll::Pending
         })
-        .await;
+        .await?;
         let parts = connection.into_parts()?;
-        let (socket, early) = parts.io.into_inner().into_parts();
-        let takeover = match end {
-            End::Taken(takeover) => takeover,
-            End::Unanswered(answer) => {
-                // Nobody waits for a client that takes nothing.
-                let _ = socket.try_write(answer);
-                return None;
-            }
-            End::Over => return None,
-        };
-        // Many requests may be pipelined, of which hyper had no room for all.
-        let unread = if early.is_empty() { parts.read_buf } else { [parts.read_buf, early].concat().into() };
-        Some((takeover, socket, unread))
+        let early = parts.io.into_inner().into_early();
+        // Not as they are: they would keep all that was read before alive.
+        let unread = [parts.read_buf, early].concat().into();
+        Some((Box::new(takeover), line.into_socket()?, unread))
     }
 
     fn hand_over(

@@ -1,32 +1,74 @@
-//! The socket as hyper sees it, which notes in the connection's slot when hyper's bytes are out.
+//! The socket as hyper sees it. What hyper writes is gathered here and leaves when hyper has nothing more to do for the
+//! moment, so that the answers to pipelined requests leave together. hyper's own way of doing that (`pipeline_flush`) would
+//! keep an answer back for as long as anything is pipelined behind it, be it half a request or a stray line break.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::http::takeover::Slot;
 
+/// What is gathered before hyper has to wait for the socket, in bytes.
+const MAX_UNSENT: usize = 64 << 10;
+
 /// A socket on loan to hyper.
 pub(super) struct Wire {
-    socket: TcpStream,
+    line: Arc<Line>,
+    slot: Arc<Slot>,
     /// What was read before this wire was made.
     early: Bytes,
-    slot: Arc<Slot>,
+}
+
+/// The socket and what is on its way out, shared by hyper's wire and the connection's task.
+pub(super) struct Line {
+    socket: TcpStream,
+    unsent: Mutex<BytesMut>,
+}
+
+impl Line {
+    pub(super) fn new(socket: TcpStream) -> Arc<Self> {
+        Arc::new(Self { socket, unsent: Mutex::default() })
+    }
+
+    /// Sends what was gathered; pending while the socket is full.
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut unsent = self.unsent.lock();
+        while !unsent.is_empty() {
+            match self.socket.try_write(&unsent) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(sent) => unsent.advance(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.socket.poll_write_ready(cx))?,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// How much has not been sent, in bytes.
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent.lock().len()
+    }
+
+    /// The socket, once hyper has given its wire back.
+    pub(super) fn into_socket(self: Arc<Self>) -> Option<TcpStream> {
+        Arc::into_inner(self).map(|line| line.socket)
+    }
 }
 
 impl Wire {
-    pub(super) fn new(socket: TcpStream, early: Bytes, slot: Arc<Slot>) -> Self {
-        Self { socket, early, slot }
+    pub(super) fn new(line: Arc<Line>, slot: Arc<Slot>, early: Bytes) -> Self {
+        Self { line, slot, early }
     }
 
-    /// The socket, and what was read of it and not yet asked for.
-    pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.socket, self.early)
+    /// What was read and not yet asked for: many requests may be pipelined, of which hyper had no room for all.
+    pub(super) fn into_early(self) -> Bytes {
+        self.early
     }
 }
 
@@ -38,40 +80,34 @@ impl AsyncRead for Wire {
             self.early.advance(n);
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        loop {
+            ready!(self.line.socket.poll_read_ready(cx))?;
+            match self.line.socket.try_read_buf(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(drop)),
+            }
+        }
     }
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.slot.full(wrote.is_pending());
-        wrote
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.line.unsent() >= MAX_UNSENT {
+            ready!(self.line.poll_send(cx))?;
+        }
+        self.line.unsent.lock().extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes when its own buffer is empty.
-        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper's own buffer is empty. The connection's task sends when hyper has nothing more to do.
         self.slot.flushed();
         Poll::Ready(Ok(()))
     }
 
-    /// Nothing yet: the connection may have a last word, and drops the socket at once behind it.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.line.poll_send(cx))?;
+        socket2::SockRef::from(&self.line.socket).shutdown(std::net::Shutdown::Write)?;
         Poll::Ready(Ok(()))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.slot.full(wrote.is_pending());
-        wrote
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
     }
 }
