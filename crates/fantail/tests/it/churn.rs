@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::crowd::{Crowd, numbered};
+use crate::crowd::{Crowd, alone, numbered};
 use crate::server::{Process, eventually};
 
 const CHANNELS: usize = 20;
@@ -39,6 +39,7 @@ fn stats(server: &Process) -> Value {
 }
 
 fn churn(subscribers: usize, shards: usize) {
+    let _alone = alone();
     let config = format!("listen.shards = {shards}\nhub.messages = 100000\nhub.bytes = '64MiB'\nhub.age = '1h'");
     let server = Process::start(&config);
     assert_eq!(stats(&server)["subscribers"], 0);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fantail_hub::Position;
 use fantail_sse::{Decoder, Item};
 use mio::{Events, Interest, Poll, Token};
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use socket2::SockRef;
@@ -18,6 +19,12 @@ use crate::server::PATIENCE;
 /// The data of message `n` (1, 2, 3 …) of a channel, with so many bytes behind it.
 pub(crate) fn numbered(channel: &str, n: u64, padding: usize) -> String {
     format!("{channel}|{n}|{}", "x".repeat(padding))
+}
+
+/// Waits until no other test has a crowd: the kernel counts the memory of all sockets together.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static CROWD: Mutex<()> = Mutex::new(());
+    CROWD.lock()
 }
 
 /// Subscribers of one listener.

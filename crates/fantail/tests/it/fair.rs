@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::crowd::{Crowd, numbered};
+use crate::crowd::{Crowd, alone, numbered};
 use crate::server::TestServer;
 
 const HOT: usize = 2_000;
@@ -13,6 +13,7 @@ const BATCH: u64 = 50;
 
 #[test]
 fn hot_channel_does_not_starve_small_ones() {
+    let _alone = alone();
     // One shard, so that all of them share it.
     let server = TestServer::start("listen.shards = 1");
     let mut hot = Crowd::new(server.public);

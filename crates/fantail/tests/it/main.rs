@@ -2,6 +2,7 @@
 
 mod admin;
 mod batch;
+mod behind_nginx;
 mod browser;
 mod browser_selftest;
 mod chromium;
@@ -16,7 +17,6 @@ mod fair;
 mod handover;
 mod keeping;
 mod long_wait;
-mod nginx;
 mod publish;
 mod resume;
 mod server;

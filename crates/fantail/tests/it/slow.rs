@@ -5,7 +5,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::client::{Client, End, Part};
-use crate::crowd::{Crowd, numbered};
+use crate::crowd::{Crowd, alone, numbered};
 use crate::server::{Process, TestServer, eventually};
 
 const PAGE: u64 = 4096;
@@ -50,6 +50,7 @@ fn slow_readers_cost_neither_the_process_nor_the_kernel_and_lose_nothing_silentl
     const BATCH: u64 = 200;
     const BATCHES: u64 = 100;
     const TEXT: usize = 1_000;
+    let _alone = alone();
     let server =
         Process::start("listen.shards = 2\nhub.messages = 100000\nhub.bytes = '6MiB'\nstream.stall_limit = '10m'");
     let mut publisher = Client::connect(server.control);
@@ -112,6 +113,7 @@ fn slow_readers_cost_neither_the_process_nor_the_kernel_and_lose_nothing_silentl
 fn slow_readers_of_large_messages_share_one_rendering() {
     const SLOW: usize = 200;
     const LARGE: usize = 1_000_000;
+    let _alone = alone();
     let server = Process::start("listen.shards = 2\nstream.stall_limit = '10m'");
     let mut publisher = Client::connect(server.control);
     // Once without slow readers, so that what the channel and the allocator keep is there already.

@@ -1,4 +1,5 @@
-//! A real nginx in front of Fantail, with nothing but `proxy_pass`.
+//! A real nginx in front of Fantail, with nothing but `proxy_pass`. One test takes a minute: the name of this module lets
+//! it begin early, beside the others.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
