@@ -40,7 +40,7 @@ pub struct ShardMetrics {
     pub stalled: Number,
     /// Subscribers whose channels or lifetime ended, or who were ended by name.
     pub ended: Number,
-    /// Streams cut in the middle of a frame at the stop.
+    /// Streams cut because they did not take their last bytes in time.
     pub cut: Number,
     /// Single answers given (`?wait`).
     pub answers: Number,
@@ -149,7 +149,7 @@ impl Metrics {
             ("failed_subscribers", "subscribers whose socket failed", Only, |s| &s.failed),
             ("stalled_subscribers", "subscribers dropped for taking nothing for too long", Only, |s| &s.stalled),
             ("ended_subscribers", "subscribers ended by their channels, lifetime or name", Only, |s| &s.ended),
-            ("cut_subscribers", "streams cut in the middle of a frame at the stop", Only, |s| &s.cut),
+            ("cut_subscribers", "streams cut because they did not take their last bytes in time", Only, |s| &s.cut),
             ("answers", "single answers given to waiting requests", Only, |s| &s.answers),
         ];
         let mut figures: Vec<_> = by_shard
@@ -163,7 +163,7 @@ impl Metrics {
             })
             .collect();
         let (http, counters) = (&self.http, hub.counters());
-        let bytes = counters.bytes.load(Ordering::Relaxed) as u64;
+        let bytes = hub.held() as u64;
         figures.extend(
             [
                 ("connections", "connections at present, streams not counted", AndShrinks, read(&http.connections)),

@@ -429,9 +429,9 @@ impl Hub {
         Published { position: receipt.position, subscribers: receipt.subscribers, duplicate: receipt.duplicate }
     }
 
-    /// What the tails hold, as far as it was counted. A message can be dropped and counted as gone before it was counted as
+    /// What the tails hold, in bytes, as far as it was counted. A message can be dropped and counted as gone before it was counted as
     /// come, so that the count is below nothing for a moment; that must not look like more than any limit.
-    fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         usize::try_from(self.counters.bytes.load(Ordering::Relaxed).cast_signed()).unwrap_or(0)
     }
 

@@ -68,7 +68,8 @@ impl Message {
     pub const OVERHEAD: usize = 128;
 
     /// Messages with more text than this share one rendering among all that send it; smaller ones are cheaper to render
-    /// again than to look up. Also the most that a blocked subscriber of small messages holds for itself.
+    /// again than to look up. A blocked subscriber of small messages holds the rest of one rendering for itself: its text, and
+    /// the field name that each of its lines begins with.
     pub const LARGE: usize = 4096;
 
     /// Copies what was said.

@@ -19,8 +19,8 @@ const BYTES: Size = Size::mib(4);
 section! {
     /// How much is kept, and how many.
     pub struct Hub {
-        /// Most memory for messages and rendered frames of all channels together; over it, frames go first, then the
-        /// oldest messages of the channel with the most bytes.
+        /// Most memory for messages of all channels together; over it, the oldest message of the channel with the most bytes
+        /// goes first.
         memory: Memory = MEMORY,
         /// Largest message; a larger one is refused with 413.
         message: Size = MESSAGE,

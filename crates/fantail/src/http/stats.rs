@@ -95,7 +95,7 @@ pub async fn summary(app: &App, query: Query<'_>) -> Result<Response<Body>, Refu
         subscribers: metrics.sum(|s| &s.subscribers),
         subscriptions: metrics.sum(|s| &s.subscriptions),
         channels: app.hub.channels(),
-        bytes: counters.bytes.load(Relaxed) as u64,
+        bytes: app.hub.held() as u64,
         published: counters.published.load(Relaxed),
         delivered: metrics.sum(|s| &s.deliveries),
         gaps: metrics.sum(|s| &s.gaps),
