@@ -238,7 +238,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::fanout::plain::Plain;
+    use crate::fanout::plain;
 
     const FAREWELL: Farewell = Farewell { window: Duration::ZERO, frame: Duration::from_mins(1) };
 
@@ -256,16 +256,7 @@ mod tests {
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let (socket, peer) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
-        let style = Style {
-            profile: Profile::new(Plain),
-            ping: Duration::ZERO,
-            gap_has_id: true,
-            ping_text: b"",
-            lifetime: None,
-            stall_limit: Duration::ZERO,
-            send_buffer: 65_536,
-            unsent_low: 16_384,
-        };
+        let style = plain::style();
         let permit = Arc::clone(places).acquire_owned().await.unwrap();
         let plan = hub.plan(&[ChannelName::parse("a").unwrap()], StartAt::Live).await.unwrap();
         let (style, framing) = (Arc::new(style), Framing::Chunked);

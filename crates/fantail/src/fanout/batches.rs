@@ -84,11 +84,11 @@ mod tests {
 
     use fantail_hub::hub::Publish;
     use fantail_hub::journal::MemoryJournal;
-    use fantail_hub::{ChannelName, Clock, HubLimits, Limits, NewMessage, Profile, Retention, StartAt, Watcher};
+    use fantail_hub::{ChannelName, Clock, HubLimits, Limits, NewMessage, Retention, StartAt, Watcher};
 
     use super::*;
     use crate::fanout::conn::Doing;
-    use crate::fanout::plain::Plain;
+    use crate::fanout::plain;
     use crate::fanout::room::Seats;
 
     struct Deaf;
@@ -109,16 +109,7 @@ mod tests {
         fn new() -> Self {
             let journal = Arc::new(MemoryJournal::new(Duration::ZERO, 0));
             let retention = Retention::new(Limits::default(), []);
-            let style = Style {
-                profile: Profile::new(Plain),
-                ping: Duration::ZERO,
-                gap_has_id: true,
-                ping_text: b"",
-                lifetime: None,
-                stall_limit: Duration::ZERO,
-                send_buffer: 0,
-                unsent_low: 0,
-            };
+            let style = plain::style();
             Self {
                 hub: Hub::new(journal, retention, HubLimits::default(), Clock::system()),
                 rooms: Rooms::default(),

@@ -1,9 +1,13 @@
 //! The barest way for messages to look, for the tests of this room: it knows no dialect.
 
-use fantail_hub::{ChannelName, Gap, Message, Position, Render};
+use std::time::Duration;
+
+use fantail_hub::{ChannelName, Gap, Message, Position, Profile, Render};
+
+use super::Style;
 
 /// Each message's data on a line; gaps are not told.
-pub(super) struct Plain;
+struct Plain;
 
 impl Render for Plain {
     fn message(&self, out: &mut Vec<u8>, _: &ChannelName, _: Position, message: &Message) {
@@ -12,4 +16,18 @@ impl Render for Plain {
     }
 
     fn gap(&self, _: &mut Vec<u8>, _: &Gap<'_>) {}
+}
+
+/// A style in which nothing happens by itself.
+pub(super) fn style() -> Style {
+    Style {
+        profile: Profile::new(Plain),
+        ping: Duration::ZERO,
+        gap_has_id: true,
+        ping_text: b"",
+        lifetime: None,
+        stall_limit: Duration::ZERO,
+        send_buffer: 65_536,
+        unsent_low: 16_384,
+    }
 }
