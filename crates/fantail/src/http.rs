@@ -117,6 +117,7 @@ impl App {
                 Configured::Publish => {
                     Action::Publish(Publish { channels, only_publish: route.listener == Door::Public })
                 }
+                Configured::Proxy => continue,
             };
             match route.listener {
                 Door::Public => public.insert(0, (pattern, action)),

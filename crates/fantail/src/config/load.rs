@@ -216,7 +216,11 @@ mod tests {
     fn effective_configuration_reads_back_the_same() {
         let text = "[listen]\npublic = '[::1]:9000'\n[hub]\nmemory = '64MiB'\n[[retention]]\nprefix = 'user.'\n\
                     age = '90s'\n[[route]]\npath = '/room/{channel}/events'\ngap = 'comment'\nping = '250ms'\n\
-                    [[route]]\npath = '/news'\nchannels = ['news', 'weather']\n";
+                    [[route]]\npath = '/news'\nchannels = ['news', 'weather']\n\
+                    [[route]]\npath = '/api/{path...}'\nhost = '*.example'\naction = 'proxy'\nupstream = 'app'\n\
+                    set_request = { 'X-Env' = 'prod' }\nremove_response = ['Server']\n[[route]]\npath = '/{channel}'\n\
+                    [proxy]\ntrusted = ['10.0.0.0/8', '::1']\n[upstream.app]\n\
+                    servers = ['http://[::1]:3000', 'unix:/run/app.sock']\n";
         for config in [Config::default(), Config::from_toml(text).unwrap()] {
             assert_eq!(Config::from_toml(&config.effective_toml()).unwrap(), config);
         }

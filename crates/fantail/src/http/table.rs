@@ -32,7 +32,7 @@ impl<A> Table<A> {
         routes.sort_by_key(|(pattern, _)| match pattern {
             Pattern::Literal(path) => (0, usize::MAX - path.len(), 0),
             Pattern::Segment { before, after } => (1, usize::MAX - before.len(), usize::MAX - after.len()),
-            Pattern::Rest { before } => (1, usize::MAX - before.len(), usize::MAX),
+            Pattern::Rest { before } | Pattern::Path { before } => (1, usize::MAX - before.len(), usize::MAX),
         });
         Self { routes }
     }
@@ -46,7 +46,7 @@ impl<A> Table<A> {
                     let rest = path.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
                     (!rest.is_empty() && !rest.contains('/')).then_some(rest)?
                 }
-                Pattern::Rest { before } => path.strip_prefix(before.as_str())?,
+                Pattern::Rest { before } | Pattern::Path { before } => path.strip_prefix(before.as_str())?,
             };
             Some(Found { action, rest })
         })
