@@ -10,11 +10,18 @@ use toml::{
 };
 
 use super::{
-    Config, ConfigError, Origin,
+    Action, Config, ConfigError, Origin,
     error::Problem,
     keys::{VARIABLE, check, field, join, unknown_variable},
     section::{Field, Kind, Section},
 };
+
+/// The flag that names servers of an upstream.
+const UPSTREAM: &str = "--upstream";
+/// That upstream.
+const DEFAULT_UPSTREAM: &str = "default";
+/// The path of the route to it.
+const EVERY_PATH: &str = "/{path...}";
 
 /// What has been read so far.
 #[derive(Default)]
@@ -81,6 +88,44 @@ impl Layers {
             Value::Table(table) => self.overlay(table, &|_| origin.clone()),
             _ => Ok(()),
         }
+    }
+
+    /// `--upstream`, once for each server: the servers of an upstream and a route to it behind all others.
+    pub(super) fn upstreams(&mut self, servers: &[String]) -> Result<(), ConfigError> {
+        let origin = Origin::Flag(UPSTREAM);
+        // A list is replaced by the one laid over it, so the route is put behind those that there are.
+        let mut routes = match self.merged.get("route") {
+            Some(Value::Array(routes)) => routes.clone(),
+            _ => Vec::new(),
+        };
+        let own = routes.len();
+        let taken = routes.iter().position(|route| {
+            let given = |name| route.get(name).and_then(Value::as_str);
+            given("path") == Some(EVERY_PATH) && given("host").is_none()
+        });
+        if let Some(index) = taken {
+            let key = format!("route[{index}]");
+            let place = ancestor(&key, &self.origins).unwrap_or(&Origin::Default);
+            let reason = format!(
+                "would be the route \"{EVERY_PATH}\", which there is already ({place}: {key}); leave the flag out, or give that \
+                 route a host"
+            );
+            return Err(ConfigError::Syntax { origin, reason });
+        }
+        routes.push(Value::Table(Table::from_iter(
+            [("path", EVERY_PATH), ("action", Action::Proxy.as_str()), ("upstream", DEFAULT_UPSTREAM)]
+                .map(|(name, value)| (name.to_owned(), Value::from(value))),
+        )));
+        let table = |name: &str, value| Table::from_iter([(name.to_owned(), value)]);
+        let servers = Value::Array(servers.iter().map(|server| Value::from(server.as_str())).collect());
+        let upstream = table(DEFAULT_UPSTREAM, Value::Table(table("servers", servers)));
+        self.overlay(table("upstream", Value::Table(upstream)), &|_| origin.clone())?;
+        let origins = self.origins.clone();
+        self.overlay(table("route", Value::Array(routes)), &|key| {
+            let appended = key.starts_with(&format!("route[{own}]"));
+            let known = if appended { None } else { ancestor(key, &origins) };
+            known.unwrap_or(&origin).clone()
+        })
     }
 
     /// Checks a layer and lays it over what has been read so far.
@@ -378,6 +423,59 @@ mod tests {
         let other = &config.upstream["b-c"];
         assert_eq!((other.keep_timeout.to_string(), other.servers.len()), ("9s".to_owned(), 1));
         assert_eq!(config.upstream["d"].keep, 3);
+    }
+
+    fn with_upstreams(text: &str, upstreams: &[&str]) -> Result<Config, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fantail.toml");
+        std::fs::write(&path, text).unwrap();
+        let upstreams = upstreams.iter().map(|&server| server.to_owned()).collect();
+        let loaded = load(&Sources { file: Some(path), upstreams, ..Sources::default() });
+        loaded.map_err(|error| error.to_string().replace(&format!("{}/", directory.path().display()), ""))
+    }
+
+    #[test]
+    fn upstreams_of_the_flag_get_the_last_route() {
+        let config = with_upstreams("", &["http://127.0.0.1:3000", "unix:/s"]).unwrap();
+        assert_eq!(config.upstream["default"].servers.len(), 2);
+        let text = "[upstream.default]\nservers = ['http://old']\nkeep = 3\n[[route]]\npath = '/{channel}'\n\
+                    [[route]]\npath = '/{path...}'\nhost = 'a.example'\naction = 'proxy'\nupstream = 'default'\n";
+        let config = with_upstreams(text, &["http://new"]).unwrap();
+        let upstream = &config.upstream["default"];
+        assert_eq!((upstream.keep, upstream.servers[0].to_string()), (3, "http://new:80".to_owned()));
+        let route = config.route.last().unwrap();
+        assert_eq!((config.route.len(), route.path.as_str(), &route.host), (3, "/{path...}", &None));
+        assert_eq!((route.action, route.upstream.as_deref()), (Action::Proxy, Some("default")));
+    }
+
+    #[test]
+    fn upstreams_of_the_flag_that_are_wrong_name_it() {
+        for (text, upstream, error) in [
+            (
+                "\n[[route]]\npath = '/{path...}'\naction = 'proxy'\nupstream = 'app'\n[upstream.app]\nservers = ['http://a']\n",
+                "http://b",
+                "--upstream: would be the route \"/{path...}\", which there is already (fantail.toml:2: route[0]); leave the \
+                 flag out, or give that route a host",
+            ),
+            (
+                "",
+                "https://b",
+                "--upstream: upstream.default.servers[0]: \"https://b\" wants TLS, which Fantail does not speak to upstreams \
+                 yet; give an http:// address, in front of which a local TLS tunnel may stand",
+            ),
+            (
+                "[[route]]\npath = '/{channels...}'\n",
+                "http://b",
+                "--upstream: route[1].path: \"/{path...}\" takes the same paths as \"/{channels...}\" on the public listener",
+            ),
+            (
+                "[[route]]\npath = '/a'\n\nping = '0'\nchannels = ['a']\n",
+                "http://b",
+                "fantail.toml:4: route[0].ping: must be longer than 0",
+            ),
+        ] {
+            assert_eq!(with_upstreams(text, &[upstream]), Err(error.to_owned()));
+        }
     }
 
     #[test]

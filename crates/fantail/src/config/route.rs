@@ -6,7 +6,7 @@ use super::{
     Gap, Host, Pattern, Size, Span, Upstream,
     error::{Problem, require},
     header::{check_name, check_removed, check_set},
-    section::{Section, choice, defaults, section},
+    section::{choice, defaults, section},
     spelling::nearest,
 };
 
@@ -376,7 +376,7 @@ fn is_channel(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, section::Section};
 
     const UPSTREAM: &str = "[upstream.app]\nservers = ['http://127.0.0.1:3000']\n[[route]]\naction = 'proxy'\n";
 

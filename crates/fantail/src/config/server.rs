@@ -11,6 +11,8 @@ use super::{
 };
 
 const EXPECTED: &str = "expected \"http://host:port\" or \"unix:/path/to/socket\"";
+const USER: &str =
+    "has a user before \"@\", which is not supported; the route's set_request can add an Authorization field";
 const HTTP_PORT: u16 = 80;
 
 /// The most bytes of a Unix socket's path: the kernel's `sun_path`, less its NUL.
@@ -37,6 +39,10 @@ impl FromStr for Server {
         if let Some(path) = written.strip_prefix("unix:") {
             return unix(written, path);
         }
+        // SECURITY: what stands before an "@" may be a password and is not repeated.
+        if written.contains('@') {
+            return Err(USER.to_owned());
+        }
         if written.starts_with("https://") {
             return Err(format!(
                 "\"{written}\" wants TLS, which Fantail does not speak to upstreams yet; give an http:// address, in front of \
@@ -46,14 +52,6 @@ impl FromStr for Server {
         let Some(authority) = written.strip_prefix("http://") else {
             return Err(format!("\"{written}\" is not a server, {EXPECTED}"));
         };
-        // SECURITY: what stands before an "@" may be a password and is not repeated.
-        if authority.contains('@') {
-            return Err(
-                "has a user before \"@\", which is not supported; an Authorization header can be added with the \
-                        route's set_request"
-                    .to_owned(),
-            );
-        }
         if authority.contains(['/', '?', '#']) {
             return Err(format!(
                 "\"{written}\" has a path or a query, only the host and port are allowed; the route's strip_prefix and \
@@ -178,8 +176,10 @@ mod tests {
 
     #[test]
     fn server_with_a_password_is_refused_without_showing_it() {
-        let error = "http://root:hunter2@app".parse::<Server>().unwrap_err();
-        assert!(error.starts_with("has a user before \"@\", which is not supported"), "{error}");
-        assert!(!error.contains("hunter2"));
+        for text in ["http://root:hunter2@app", "https://root:hunter2@app", "root:hunter2@app", "http://app/@hunter2"] {
+            let error = text.parse::<Server>().unwrap_err();
+            assert!(error.starts_with("has a user before \"@\", which is not supported"), "{error}");
+            assert!(!error.contains("hunter2"));
+        }
     }
 }
