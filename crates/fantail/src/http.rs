@@ -6,6 +6,7 @@ pub mod body;
 pub mod cors;
 pub mod door;
 pub mod error;
+pub mod host;
 pub mod publish;
 pub mod query;
 pub mod stats;
@@ -34,7 +35,7 @@ use error::{Refusal, json};
 use publish::Publish;
 use query::Query;
 use subscribe::Subscribe;
-use table::Table;
+use table::{Place, Table};
 use takeover::Slot;
 
 /// What is done behind a route.
@@ -91,22 +92,24 @@ impl App {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
             Action::Subscribe(Subscribe::new(&config.stream, route, cors))
         };
-        let rest = |name: &str| Pattern::Rest { before: format!("{}{name}/", config.native.prefix) };
-        let native = |name: &str| Pattern::Literal(format!("{}{name}", config.native.prefix));
-        let literal = |path: &str| Pattern::Literal(path.to_owned());
+        let rest = |name: &str| Place::anywhere(Pattern::Rest { before: format!("{}{name}/", config.native.prefix) });
+        let literal = |path: &str| Place::anywhere(Pattern::Literal(path.to_owned()));
+        let segment = |before: &str, after: &str| {
+            Place::anywhere(Pattern::Segment { before: before.to_owned(), after: after.to_owned() })
+        };
         let plain = config::Route::default();
         let mut public = vec![(rest("sub"), subscribe(&plain, Door::Public))];
         let mut control = vec![
             (rest("sub"), subscribe(&plain, Door::Control)),
             (rest("pub"), Action::Publish(Publish::default())),
-            (native("pub"), Action::Batch),
+            (literal(&format!("{}pub", config.native.prefix)), Action::Batch),
             (literal("/stats"), Action::Stats),
-            (Pattern::Segment { before: "/stats/".to_owned(), after: String::new() }, Action::ChannelStats),
+            (segment("/stats/", ""), Action::ChannelStats),
             (literal("/metrics"), Action::Metrics),
             (literal("/healthz"), Action::Health),
             (literal("/readyz"), Action::Ready),
             (literal("/"), Action::Page),
-            (Pattern::Segment { before: "/subscribers/".to_owned(), after: "/end".to_owned() }, Action::EndSubscriber),
+            (segment("/subscribers/", "/end"), Action::EndSubscriber),
         ];
         for route in &config.route {
             // Both were checked when the configuration was read.
@@ -119,9 +122,10 @@ impl App {
                 }
                 Configured::Proxy => continue,
             };
+            let place = Place { host: route.host.clone(), pattern, internal: route.internal };
             match route.listener {
-                Door::Public => public.insert(0, (pattern, action)),
-                Door::Control => control.insert(0, (pattern, action)),
+                Door::Public => public.insert(0, (place, action)),
+                Door::Control => control.insert(0, (place, action)),
             }
         }
         Self {
@@ -183,7 +187,7 @@ impl App {
     }
 
     async fn admit_and_act(&self, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
-        let found = self.control.find(request.uri.path());
+        let found = self.control.find(None, request.uri.path());
         // Whoever watches over the process has no key, and the page asks for it.
         let needs_key =
             !found.is_some_and(|found| matches!(found.action, Action::Health | Action::Ready | Action::Page));
@@ -198,7 +202,9 @@ impl App {
 
     async fn act(&self, table: &Table<Action>, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
         let path = request.uri.path();
-        let Some(found) = table.find(path) else { return Refusal::NotFound(path.to_owned()).response() };
+        let Some(found) = table.find(host::host(request).as_deref(), path) else {
+            return Refusal::NotFound(path.to_owned()).response();
+        };
         let answer = match found.action {
             Action::Subscribe(route) => return route.answer(self, slot, request, found.rest).await,
             Action::Publish(route) => {

@@ -10,6 +10,7 @@ use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
 
 use super::error::Refusal;
+use super::host::without_port;
 use crate::config::{self, Secret};
 
 /// The rules of the control listener.
@@ -74,13 +75,6 @@ impl ControlDoor {
         let authority = authority.to_ascii_lowercase();
         self.hosts.iter().any(|host| *host == authority || *host == without_port(&authority))
     }
-}
-
-fn without_port(authority: &str) -> &str {
-    let Some((host, port)) = authority.rsplit_once(':') else { return authority };
-    // The colons of a bare IPv6 address are its own.
-    let whole = host.ends_with(']') || !host.contains(':');
-    if whole && port.bytes().all(|b| b.is_ascii_digit()) { host } else { authority }
 }
 
 /// Compares in a time that depends on the lengths alone.
