@@ -6,6 +6,7 @@ pub mod body;
 pub mod cors;
 pub mod door;
 pub mod error;
+pub mod forward;
 pub mod host;
 pub mod publish;
 pub mod query;
@@ -28,10 +29,12 @@ use hyper::body::Incoming;
 use crate::config::{self, Action as Configured, Config, Door, Pattern};
 use crate::fanout::Shards;
 use crate::metrics::{self, Metrics};
+use crate::proxy::Proxy;
 use body::Body;
 use cors::Cors;
 use door::ControlDoor;
 use error::{Refusal, json};
+use forward::{Forward, Forwarded};
 use publish::Publish;
 use query::Query;
 use subscribe::Subscribe;
@@ -42,6 +45,7 @@ use takeover::Slot;
 #[derive(Debug)]
 enum Action {
     Subscribe(Subscribe),
+    Forward(Box<Forward>),
     Publish(Publish),
     Batch,
     Stats,
@@ -57,6 +61,7 @@ enum Action {
 pub struct App {
     hub: Arc<Hub>,
     shards: Arc<Shards>,
+    proxy: Proxy,
     metrics: Arc<Metrics>,
     public: Table<Action>,
     control: Table<Action>,
@@ -87,7 +92,7 @@ impl Drop for Publishing<'_> {
 
 impl App {
     /// The routes of a configuration over these parts.
-    pub fn new(config: &Config, hub: Arc<Hub>, shards: Arc<Shards>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(config: &Config, hub: Arc<Hub>, shards: Arc<Shards>, proxy: Proxy, metrics: Arc<Metrics>) -> Self {
         let subscribe = |route: &config::Route, door: Door| {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
             Action::Subscribe(Subscribe::new(&config.stream, route, cors))
@@ -120,7 +125,10 @@ impl App {
                 Configured::Publish => {
                     Action::Publish(Publish { channels, only_publish: route.listener == Door::Public })
                 }
-                Configured::Proxy => continue,
+                Configured::Proxy => {
+                    let Some(forward) = Forward::new(&proxy, route, config) else { continue };
+                    Action::Forward(Box::new(forward))
+                }
             };
             let place = Place { host: route.host.clone(), pattern, internal: route.internal };
             match route.listener {
@@ -131,6 +139,7 @@ impl App {
         Self {
             hub,
             shards,
+            proxy,
             metrics,
             public: Table::new(public),
             control: Table::new(control),
@@ -153,6 +162,11 @@ impl App {
         &self.shards
     }
 
+    /// The upstreams.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
     /// See [`Metrics`].
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -172,6 +186,7 @@ impl App {
     /// Answers one request of a connection whose takeovers go to `slot`.
     pub async fn answer(&self, door: Door, slot: &Arc<Slot>, request: Request<Incoming>) -> Response<Body> {
         let (request, body) = request.into_parts();
+        slot.watch(false);
         let response = match door {
             Door::Public => self.act(&self.public, slot, &request, body).await,
             Door::Control => self.admit_and_act(slot, &request, body).await,
@@ -207,6 +222,13 @@ impl App {
         };
         let answer = match found.action {
             Action::Subscribe(route) => return route.answer(self, slot, request, found.rest).await,
+            Action::Forward(route) => {
+                let body = (!http_body::Body::is_end_stream(&body)).then_some(body);
+                return match route.answer(self, slot, request, body, found.rest).await {
+                    Forwarded::Done(response) => response,
+                    Forwarded::HandedOver(_) => Refusal::HandOver("not yet".to_owned()).response(),
+                };
+            }
             Action::Publish(route) => {
                 let _counted = Publishing::begin(self);
                 return route.answer(self, request, body, found.rest).await;
@@ -240,6 +262,12 @@ impl App {
             Err(Refusal::NoSubscriber(id.to_owned()))
         }
     }
+}
+
+/// A reconnection time with a random part, so that clients which were cut off together come back apart; in milliseconds.
+fn retry_ms(retry: Duration, jitter: Duration) -> u64 {
+    let spread = u64::try_from(jitter.as_millis()).unwrap_or(u64::MAX);
+    retry.as_millis() as u64 + fastrand::u64(0..=spread)
 }
 
 fn text(text: &'static str, kind: &'static str) -> Response<Body> {

@@ -10,6 +10,10 @@ use http::{HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
 use super::body::Body;
+use crate::proxy::Failure;
+
+/// When to come back after a 503, in seconds.
+const RETRY_SECONDS: u64 = 5;
 
 /// Why a request was refused. Nothing was done of it, unless the variant says so.
 #[derive(Debug, Error)]
@@ -95,6 +99,32 @@ pub enum Refusal {
     /// The server is about to stop.
     #[error("the server is stopping")]
     Stopping,
+    /// The target could mean another path to the upstream than it does here.
+    #[error("the path {0:?} is ambiguous: it may not hold dot segments, backslashes or control characters")]
+    Ambiguous(String),
+    /// A message that two parsers may read differently.
+    #[error("{0}")]
+    Unclear(&'static str),
+    /// An upstream gave no answer. Which server that was and what it did stands in the log, and is not for everybody.
+    #[error("{}", told(.0))]
+    Upstream(#[from] Failure),
+    /// An upstream asked for something that cannot be done.
+    #[error("the application's answer cannot be followed: {0}")]
+    HandOver(String),
+}
+
+/// What a client is told of a failed upstream.
+fn told(failure: &Failure) -> String {
+    match failure {
+        Failure::ClientBody | Failure::ClientSilent(_) | Failure::ClientTooLarge(_) | Failure::Loop(_) => {
+            failure.to_string()
+        }
+        Failure::Connect { .. } | Failure::AllDown { .. } => "the application cannot be reached".to_owned(),
+        Failure::ConnectTimeout { .. } | Failure::FirstByte(_) | Failure::Idle(_) => {
+            "the application did not answer in time".to_owned()
+        }
+        _ => "the application gave no proper answer".to_owned(),
+    }
 }
 
 impl Refusal {
@@ -111,6 +141,8 @@ impl Refusal {
             | Self::Header { .. }
             | Self::NotUtf8(_)
             | Self::Body
+            | Self::Ambiguous(_)
+            | Self::Unclear(_)
             | Self::Publish(PublishError::ReservedId | PublishError::UnsendableId(_)) => StatusCode::BAD_REQUEST,
             Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
@@ -124,6 +156,8 @@ impl Refusal {
             }
             Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Upstream(failure) => failure.status(),
+            Self::HandOver(_) => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -142,13 +176,20 @@ impl Refusal {
             Self::Method(_, allowed) => drop(headers.insert(ALLOW, HeaderValue::from_static(allowed))),
             Self::Unauthorized => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             // What is left of the body would be taken for the next request.
-            Self::TooLarge(_) | Self::BodyTimeout(_) => {
+            Self::TooLarge(_)
+            | Self::BodyTimeout(_)
+            | Self::Unclear(_)
+            | Self::Upstream(Failure::ClientBody | Failure::ClientSilent(_) | Failure::ClientTooLarge(_)) => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            let seconds = match self {
+                Self::Upstream(Failure::AllDown { again, .. }) => again.as_secs() + 1,
+                _ => RETRY_SECONDS,
+            };
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         response
     }
