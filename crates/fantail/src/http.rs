@@ -6,6 +6,7 @@ pub mod body;
 pub mod cors;
 pub mod door;
 pub mod error;
+pub mod explain;
 pub mod host;
 pub mod publish;
 pub mod query;
@@ -92,16 +93,15 @@ impl App {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
             Action::Subscribe(Subscribe::new(&config.stream, route, cors))
         };
-        let rest = |name: &str| Place::anywhere(Pattern::Rest { before: format!("{}{name}/", config.native.prefix) });
         let literal = |path: &str| Place::anywhere(Pattern::Literal(path.to_owned()));
         let segment = |before: &str, after: &str| {
             Place::anywhere(Pattern::Segment { before: before.to_owned(), after: after.to_owned() })
         };
         let plain = config::Route::default();
-        let mut public = vec![(rest("sub"), subscribe(&plain, Door::Public))];
+        let mut public = vec![(Place::native(config, "sub"), subscribe(&plain, Door::Public))];
         let mut control = vec![
-            (rest("sub"), subscribe(&plain, Door::Control)),
-            (rest("pub"), Action::Publish(Publish::default())),
+            (Place::native(config, "sub"), subscribe(&plain, Door::Control)),
+            (Place::native(config, "pub"), Action::Publish(Publish::default())),
             (literal(&format!("{}pub", config.native.prefix)), Action::Batch),
             (literal("/stats"), Action::Stats),
             (segment("/stats/", ""), Action::ChannelStats),

@@ -9,6 +9,7 @@ pub mod fanout;
 pub mod http;
 pub mod listen;
 pub mod metrics;
+pub mod proxy;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -27,6 +28,7 @@ use tokio::task::JoinHandle;
 use config::{Config, Door, JournalUrl};
 use fanout::{Farewell, Shards};
 use http::App;
+pub use http::explain::{ExplainError, explain};
 use metrics::Metrics;
 
 /// Descriptors that are kept for other things than connections.

@@ -16,7 +16,7 @@ use fantail_hub::{ChannelName, NameError};
 use percent_encoding::percent_decode_str;
 
 use super::error::Refusal;
-use crate::config::{Host, Pattern};
+use crate::config::{Config, Host, Pattern};
 
 /// Where a route is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,11 @@ impl Place {
     /// These paths, for everyone on every host.
     pub fn anywhere(pattern: Pattern) -> Self {
         Self { host: None, pattern, internal: false }
+    }
+
+    /// The native paths of that name, such as `/sub/{channels...}`.
+    pub fn native(config: &Config, name: &str) -> Self {
+        Self::anywhere(Pattern::Rest { before: format!("{}{name}/", config.native.prefix) })
     }
 
     /// Sorts what comes first before what comes later.

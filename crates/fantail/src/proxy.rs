@@ -1,0 +1,3 @@
+//! The streaming reverse proxy. Knows neither the hub nor the routes.
+
+pub mod rewrite;
