@@ -8,6 +8,7 @@ pub mod door;
 pub mod error;
 pub mod explain;
 pub mod host;
+pub mod path;
 pub mod publish;
 pub mod query;
 pub mod stats;
@@ -187,7 +188,8 @@ impl App {
     }
 
     async fn admit_and_act(&self, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
-        let found = self.control.find(None, request.uri.path());
+        let path = path::normalise(request.uri.path());
+        let found = self.control.find(None, &path);
         // Whoever watches over the process has no key, and the page asks for it.
         let needs_key =
             !found.is_some_and(|found| matches!(found.action, Action::Health | Action::Ready | Action::Page));
@@ -201,9 +203,9 @@ impl App {
     }
 
     async fn act(&self, table: &Table<Action>, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
-        let path = request.uri.path();
-        let Some(found) = table.find(host::host(request).as_deref(), path) else {
-            return Refusal::NotFound(path.to_owned()).response();
+        let path = path::normalise(request.uri.path());
+        let Some(found) = table.find(host::host(request).as_deref(), &path) else {
+            return Refusal::NotFound(request.uri.path().to_owned()).response();
         };
         let answer = match found.action {
             Action::Subscribe(route) => return route.answer(self, slot, request, found.rest).await,

@@ -14,7 +14,7 @@ pub(super) struct CheckArgs {
     #[arg(
         long,
         help = "Say which public route answers a request, such as GET https://host/path",
-        value_names = ["METHOD", "URL"],
+        value_name = "REQUEST",
         num_args = 1..=2
     )]
     explain: Vec<String>,

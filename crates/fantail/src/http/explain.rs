@@ -35,9 +35,10 @@ pub fn explain(config: &Config, request: &str) -> Result<String, ExplainError> {
         return Err(wrong());
     }
     let host = uri.authority().and_then(|authority| normalise(authority.as_str().as_bytes()));
+    let path = super::path::normalise(uri.path());
     let table = public(config);
     let mut text = format!("{method} {target}\n");
-    let found = table.find_internal(host.as_deref(), uri.path());
+    let found = table.find_internal(host.as_deref(), &path);
     let written = match &found {
         Some(found) => describe(&mut text, config, found, &uri),
         None => line(&mut text, "route", "none, it is answered with 404"),

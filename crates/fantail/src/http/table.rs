@@ -101,7 +101,8 @@ impl<A> Table<A> {
         Self { routes, with_host }
     }
 
-    /// The route for a request from outside: a host as [`super::host::normalise`] leaves it, and a path as it came.
+    /// The route for a request from outside: host and path as [`super::host::normalise`] and [`super::path::normalise`] leave
+    /// them.
     pub fn find<'p>(&self, host: Option<&str>, path: &'p str) -> Option<Found<'_, 'p, A>> {
         self.find_internal(host, path).filter(|found| !found.place.internal)
     }

@@ -242,7 +242,9 @@ fn routes_that_are_internal_are_not_found_from_outside() {
     let server = TestServer::start(
         "[[route]]\npath = '/private/{channels...}'\ninternal = true\n[[route]]\npath = '/{channels...}'\n",
     );
-    let answer = server.public().request("GET", "/private/a", &[], b"");
-    assert_eq!((answer.status, answer.error().as_str()), (404, "there is nothing at /private/a"));
+    for path in ["/private/a", "/%70rivate/a", "/private/"] {
+        let answer = server.public().request("GET", path, &[], b"");
+        assert_eq!((answer.status, answer.error()), (404, format!("there is nothing at {path}")));
+    }
     server.public().subscribe_with("/privat/a", &[]);
 }
