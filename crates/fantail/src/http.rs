@@ -6,8 +6,10 @@ pub mod body;
 pub mod cors;
 pub mod door;
 pub mod error;
+pub mod explain;
 pub mod forward;
 pub mod host;
+pub mod path;
 pub mod publish;
 pub mod query;
 pub mod stats;
@@ -97,16 +99,15 @@ impl App {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
             Action::Subscribe(Subscribe::new(&config.stream, route, cors))
         };
-        let rest = |name: &str| Place::anywhere(Pattern::Rest { before: format!("{}{name}/", config.native.prefix) });
         let literal = |path: &str| Place::anywhere(Pattern::Literal(path.to_owned()));
         let segment = |before: &str, after: &str| {
             Place::anywhere(Pattern::Segment { before: before.to_owned(), after: after.to_owned() })
         };
         let plain = config::Route::default();
-        let mut public = vec![(rest("sub"), subscribe(&plain, Door::Public))];
+        let mut public = vec![(Place::native(config, "sub"), subscribe(&plain, Door::Public))];
         let mut control = vec![
-            (rest("sub"), subscribe(&plain, Door::Control)),
-            (rest("pub"), Action::Publish(Publish::default())),
+            (Place::native(config, "sub"), subscribe(&plain, Door::Control)),
+            (Place::native(config, "pub"), Action::Publish(Publish::default())),
             (literal(&format!("{}pub", config.native.prefix)), Action::Batch),
             (literal("/stats"), Action::Stats),
             (segment("/stats/", ""), Action::ChannelStats),
@@ -202,7 +203,8 @@ impl App {
     }
 
     async fn admit_and_act(&self, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
-        let found = self.control.find(None, request.uri.path());
+        let path = path::normalise(request.uri.path());
+        let found = self.control.find(None, &path);
         // Whoever watches over the process has no key, and the page asks for it.
         let needs_key =
             !found.is_some_and(|found| matches!(found.action, Action::Health | Action::Ready | Action::Page));
@@ -216,9 +218,9 @@ impl App {
     }
 
     async fn act(&self, table: &Table<Action>, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
-        let path = request.uri.path();
-        let Some(found) = table.find(host::host(request).as_deref(), path) else {
-            return Refusal::NotFound(path.to_owned()).response();
+        let path = path::normalise(request.uri.path());
+        let Some(found) = table.find(host::host(request).as_deref(), &path) else {
+            return Refusal::NotFound(request.uri.path().to_owned()).response();
         };
         let answer = match found.action {
             Action::Subscribe(route) => return route.answer(self, slot, request, found.rest).await,

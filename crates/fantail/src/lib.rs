@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 use config::{Config, Door, JournalUrl};
 use fanout::{Farewell, Shards};
 use http::App;
+pub use http::explain::{ExplainError, explain};
 use metrics::Metrics;
 use proxy::{Proxy, Stopping};
 

@@ -6,7 +6,7 @@ use super::{
     Gap, Host, Pattern, Size, Span, Upstream,
     error::{Problem, require},
     header::{check_name, check_removed, check_set},
-    section::{choice, defaults, section},
+    section::{Section, choice, defaults, section},
     spelling::nearest,
 };
 
@@ -26,6 +26,9 @@ const GRACE: Span = Span::secs(30);
 
 /// The longest channel name, in bytes.
 const LONGEST_NAME: usize = 255;
+
+/// Where a route is, what it does and with what.
+const SUBJECT: [&str; 8] = ["path", "host", "action", "listener", "internal", "channels", "upstream", "rewrite"];
 
 /// The options that are not for every action, and for which they are.
 const OPTIONS: [(&str, &[Action]); 27] = [
@@ -155,6 +158,26 @@ section! {
 }
 
 impl Route {
+    /// The options that have another value than their default, as they are written; without those that say where the route
+    /// is, what it does and with what.
+    ///
+    /// SECURITY: of header fields, whose values may be credentials, only the names.
+    pub fn given(&self) -> Vec<String> {
+        let (given, default) = (toml::Table::try_from(self).unwrap_or_default(), defaults::<Self>());
+        let names = Self::FIELDS.iter().map(|field| field.name).filter(|name| !SUBJECT.contains(name));
+        let changed = names
+            .filter_map(|name| Some((name, given.get(name)?)).filter(|(_, value)| default.get(name) != Some(value)));
+        changed
+            .map(|(name, value)| match value {
+                toml::Value::Table(fields) => {
+                    let fields: Vec<&str> = fields.keys().map(String::as_str).collect();
+                    format!("{name} = {{ {} }}", fields.join(", "))
+                }
+                value => format!("{name} = {value}"),
+            })
+            .collect()
+    }
+
     pub(super) fn validate_all(all: &[Self], upstreams: &BTreeMap<String, Upstream>) -> Result<(), Problem> {
         let mut earlier: Vec<(&Self, Pattern)> = Vec::new();
         for (index, route) in all.iter().enumerate() {
@@ -376,7 +399,7 @@ fn is_channel(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, section::Section};
+    use crate::config::Config;
 
     const UPSTREAM: &str = "[upstream.app]\nservers = ['http://127.0.0.1:3000']\n[[route]]\naction = 'proxy'\n";
 

@@ -16,7 +16,7 @@ use fantail_hub::{ChannelName, NameError};
 use percent_encoding::percent_decode_str;
 
 use super::error::Refusal;
-use crate::config::{Host, Pattern};
+use crate::config::{Config, Host, Pattern};
 
 /// Where a route is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,11 @@ impl Place {
     /// These paths, for everyone on every host.
     pub fn anywhere(pattern: Pattern) -> Self {
         Self { host: None, pattern, internal: false }
+    }
+
+    /// The native paths of that name, such as `/sub/{channels...}`.
+    pub fn native(config: &Config, name: &str) -> Self {
+        Self::anywhere(Pattern::Rest { before: format!("{}{name}/", config.native.prefix) })
     }
 
     /// Sorts what comes first before what comes later.
@@ -96,7 +101,8 @@ impl<A> Table<A> {
         Self { routes, with_host }
     }
 
-    /// The route for a request from outside: a host as [`super::host::normalise`] leaves it, and a path as it came.
+    /// The route for a request from outside: host and path as [`super::host::normalise`] and [`super::path::normalise`] leave
+    /// them.
     pub fn find<'p>(&self, host: Option<&str>, path: &'p str) -> Option<Found<'_, 'p, A>> {
         self.find_internal(host, path).filter(|found| !found.place.internal)
     }
