@@ -282,7 +282,7 @@ impl Answer {
         for (name, value) in headers {
             last = name.or(last);
             let Some(name) = &last else { continue };
-            if !options.take(name) && !(chunked && *name == CONTENT_LENGTH) {
+            if !(options.take(name) || chunked && *name == CONTENT_LENGTH) {
                 kept.append(name.clone(), value);
             }
         }
