@@ -23,3 +23,4 @@ mod server;
 mod slow;
 mod stop;
 mod subscribe;
+mod upstream;
