@@ -21,6 +21,7 @@ mod publish;
 mod resume;
 mod server;
 mod slow;
+mod smuggling;
 mod stop;
 mod subscribe;
 mod upstream;
