@@ -17,6 +17,7 @@ mod fair;
 mod handover;
 mod keeping;
 mod long_wait;
+mod passing;
 mod publish;
 mod resume;
 mod server;

@@ -236,6 +236,12 @@ impl Peer {
         sent
     }
 
+    /// Its socket; what was read ahead is lost.
+    pub(crate) fn into_tcp(self) -> TcpStream {
+        let Socket::Tcp(socket) = self.socket else { panic!("only for TCP") };
+        socket
+    }
+
     /// Closes the connection; a peer that reads everything sees its end.
     pub(crate) fn close(self) {}
 
