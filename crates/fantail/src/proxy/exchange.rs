@@ -96,6 +96,11 @@ impl Exchange {
         self.upload
     }
 
+    /// Whether the whole answer has been read, as far as its length tells.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.length, Length::Bytes(0))
+    }
+
     /// Whether the whole request has been sent.
     pub(super) fn is_sent(&self) -> bool {
         self.upload.is_over()
