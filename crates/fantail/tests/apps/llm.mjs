@@ -2,7 +2,8 @@
 // `/v1/messages` answer with the events of llm.json. The model of the request says how:
 //
 //   plain     all events at once
-//   steps     each event after the first, and the end, waits for a step (`POST /step`: 204, or 409 if no stream waits)
+//   steps     each event after the first, and the end, waits for a step (`POST /step`: 204, or 409 if no stream waits);
+//             events have ids here, as from then on some SDKs take every blank line for an event
 //   endless   the first event and nothing after it; `gone` on stdout when the client has left
 //   broken    the first event, then an error in the API's own shape
 //   cut       the first event, then the connection is closed in the middle of the body
@@ -46,7 +47,8 @@ async function answer(api, model, response) {
     return;
   }
   response.writeHead(200, { 'Content-Type': 'text/event-stream; charset=utf-8', 'X-Request-Id': 'request-1' });
-  const [first, ...others] = api.events;
+  const events = model === 'steps' ? api.events.map((event, k) => `id: ${k}\n${event}`) : api.events;
+  const [first, ...others] = events;
   response.write(first);
   switch (model) {
     case 'endless':

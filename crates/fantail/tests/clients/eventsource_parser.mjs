@@ -4,14 +4,14 @@ import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { done, say } from './say.mjs';
 
 const [url, body] = process.argv.slice(2);
-const post = { method: 'POST', body, headers: { 'Content-Type': 'application/json' } };
+const headers = { Accept: 'text/event-stream', 'Content-Type': 'application/json' };
 try {
-  const response = await fetch(url, body && post);
+  const response = await fetch(url, body ? { method: 'POST', body, headers } : { headers });
   say('open');
   const events = response.body
     .pipeThrough(new TextDecoderStream())
     .pipeThrough(new EventSourceParserStream({ onError: 'terminate', onRetry: (retry) => say('retry', { retry }) }));
-  for await (const { event, data, id } of events) say('event', { type: event ?? 'message', data, id });
+  for await (const { event, data, id } of events) say('event', { type: event ?? 'message', data, id: id ?? '' });
   say('end');
 } catch (error) {
   say('error', { reason: String(error) });

@@ -8,12 +8,13 @@ import sseclient
 from say import say
 
 url, *body = sys.argv[1:]
-post = {"content": body[0], "headers": {"Content-Type": "application/json"}} if body else {}
+headers = {"Accept": "text/event-stream", "Content-Type": "application/json"}
+content = body[0] if body else None
 try:
-    with httpx.stream("POST" if body else "GET", url, timeout=None, **post) as response:
+    with httpx.stream("POST" if body else "GET", url, headers=headers, content=content, timeout=None) as response:
         say("open")
         for event in sseclient.SSEClient(response.iter_bytes()).events():
-            say("event", type=event.event, data=event.data, id=event.id)
+            say("event", type=event.event, data=event.data, id=event.id or "")
     say("end")
 except httpx.HTTPError as error:
     say("error", reason=repr(error))
