@@ -34,7 +34,9 @@ pub struct Style {
     /// it would be asked for again at once, for ever: then such a request waits on for a message.
     pub gap_has_id: bool,
     /// What a ping says.
-    pub ping_text: &'static [u8],
+    pub ping_text: Bytes,
+    /// At the stop its streams are told in a `retry:` when to come back; false where they are no event streams.
+    pub farewell: bool,
     /// How long a connection may last, at most and at least; `None` for ever.
     pub lifetime: Option<(Duration, Duration)>,
     /// How long a socket may take nothing before its subscriber is dropped; zero for ever.
@@ -94,7 +96,7 @@ impl Attach {
     /// Says farewell to a subscriber for whom the stop was faster, as far as its socket takes it without waiting.
     fn turn_away(mut self, farewell: Farewell) {
         let words = match self.errand {
-            Errand::Stream => last_words(self.framing, farewell.window),
+            Errand::Stream => last_words(self.framing, &self.style, farewell.window),
             Errand::Answer(answer) => (answer.response)(&[]).into(),
         };
         // There is nobody left to wait for it.
@@ -217,8 +219,11 @@ fn parse_id(id: &str) -> Option<(usize, u64)> {
     Some((shard.parse().ok()?, number.parse().ok()?))
 }
 
-/// The `retry:` that a farewell carries, in its framing, followed by the end of the body.
-fn last_words(framing: Framing, window: Duration) -> Bytes {
+/// The `retry:` that a farewell to event streams carries, in its framing, followed by the end of the body.
+fn last_words(framing: Framing, style: &Style, window: Duration) -> Bytes {
+    if !style.farewell {
+        return Bytes::from_static(framing.end());
+    }
     let mut line = Vec::new();
     let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
     fantail_sse::encode::retry(&mut line, fastrand::u64(0..=window));
