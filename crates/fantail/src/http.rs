@@ -6,8 +6,12 @@ pub mod body;
 pub mod cors;
 pub mod door;
 pub mod error;
+pub mod grip;
+pub mod hold;
 pub mod publish;
 pub mod query;
+pub mod redirect;
+pub mod reply;
 pub mod stats;
 pub mod subscribe;
 pub mod table;
@@ -21,16 +25,18 @@ use bytes::Bytes;
 use fantail_hub::{ChannelName, Hub};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
 use crate::config::{self, Action as Configured, Config, Door, Pattern};
+use crate::dialect::grip::Signer;
 use crate::fanout::Shards;
 use crate::metrics::{self, Metrics};
 use body::Body;
 use cors::Cors;
 use door::ControlDoor;
 use error::{Refusal, json};
+use hold::Holds;
 use publish::Publish;
 use query::Query;
 use subscribe::Subscribe;
@@ -50,6 +56,7 @@ enum Action {
     Ready,
     Page,
     EndSubscriber,
+    GripPublish,
 }
 
 /// Everything that the routes need.
@@ -60,6 +67,9 @@ pub struct App {
     public: Table<Action>,
     control: Table<Action>,
     control_door: ControlDoor,
+    /// Signs for applications that speak GRIP, and knows them; there is none without a key.
+    signer: Option<Signer>,
+    holds: Holds,
     body_timeout: Duration,
     max_subscriptions: usize,
     started: Instant,
@@ -106,6 +116,8 @@ impl App {
             (literal("/healthz"), Action::Health),
             (literal("/readyz"), Action::Ready),
             (literal("/"), Action::Page),
+            (literal("/publish"), Action::GripPublish),
+            (literal("/publish/"), Action::GripPublish),
             (Pattern::Segment { before: "/subscribers/".to_owned(), after: "/end".to_owned() }, Action::EndSubscriber),
         ];
         for route in &config.route {
@@ -130,6 +142,8 @@ impl App {
             public: Table::new(public),
             control: Table::new(control),
             control_door: ControlDoor::new(&config.control),
+            signer: None,
+            holds: Holds::new(&config.stream),
             body_timeout: config.listen.body_timeout.get(),
             max_subscriptions: config.hub.subscriptions,
             started: Instant::now(),
@@ -160,6 +174,15 @@ impl App {
         }
     }
 
+    /// Whether so many more subscriptions may be granted.
+    fn has_room_for(&self, subscriptions: usize) -> Result<(), Refusal> {
+        let limit = self.max_subscriptions;
+        if self.metrics.sum(|shard| &shard.subscriptions) + subscriptions as u64 > limit as u64 {
+            return Err(Refusal::Subscriptions(limit));
+        }
+        Ok(())
+    }
+
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
@@ -185,8 +208,12 @@ impl App {
         let found = self.control.find(request.uri.path());
         // Whoever watches over the process has no key, and the page asks for it.
         let needs_key =
-            !found.is_some_and(|found| matches!(found.action, Action::Health | Action::Ready | Action::Page));
-        match self.control_door.admit(request, needs_key) {
+            !found.as_ref().is_some_and(|found| matches!(found.action, Action::Health | Action::Ready | Action::Page));
+        let admitted = match found.map(|found| found.action) {
+            Some(Action::GripPublish) => self.control_door.admit_grip(request, self.signer.as_ref(), grip::wall()),
+            _ => self.control_door.admit(request, needs_key),
+        };
+        match admitted {
             Ok(()) => self.act(&self.control, slot, request, body).await,
             Err(refusal) => {
                 metrics::add(&self.metrics.http.control_refused, 1);
@@ -199,7 +226,9 @@ impl App {
         let path = request.uri.path();
         let Some(found) = table.find(path) else { return Refusal::NotFound(path.to_owned()).response() };
         let answer = match found.action {
-            Action::Subscribe(route) => return route.answer(self, slot, request, found.rest).await,
+            Action::Subscribe(route) => {
+                return route.answer(self, slot, request, found.rest, &HeaderMap::new()).await;
+            }
             Action::Publish(route) => {
                 let _counted = Publishing::begin(self);
                 return route.answer(self, request, body, found.rest).await;
@@ -207,6 +236,10 @@ impl App {
             Action::Batch => {
                 let _counted = Publishing::begin(self);
                 return batch::answer(self, request, body).await;
+            }
+            Action::GripPublish => {
+                let _counted = Publishing::begin(self);
+                return grip::answer(self, request, body).await;
             }
             Action::EndSubscriber => self.end_subscriber(request, found.rest).await,
             _ if !matches!(request.method, Method::GET | Method::HEAD) => {

@@ -10,6 +10,7 @@ use http::{HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
 use super::body::Body;
+use crate::dialect::grip::ItemError;
 
 /// Why a request was refused. Nothing was done of it, unless the variant says so.
 #[derive(Debug, Error)]
@@ -32,6 +33,9 @@ pub enum Refusal {
     /// No channel was named.
     #[error("no channel was named")]
     NoName,
+    /// A channel of another protocol.
+    #[error("channel {0:?} belongs to GRIP: applications hold requests on it and publish there with POST /publish/")]
+    ReservedName(String),
     /// Too many channels at once.
     #[error("{0} channels were named, at most {1} are allowed (stream.max_channels)")]
     TooManyNames(usize, usize),
@@ -80,6 +84,20 @@ pub enum Refusal {
     /// The hub would not grant it.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
+    /// What was published in GRIP's form.
+    #[error(transparent)]
+    Item(#[from] ItemError),
+    /// The hub would not have one of several items.
+    #[error("items[{at}] cannot be published: {source}; those before it were")]
+    ItemOf {
+        /// Which.
+        at: usize,
+        /// Why.
+        source: PublishError,
+    },
+    /// An application handed a request over in a way that cannot be followed.
+    #[error("the application handed this request over, but {0}")]
+    HandOver(String),
     /// There are as many subscriptions as there may be.
     #[error("there are {0} subscriptions, no more are allowed (hub.subscriptions)")]
     Subscriptions(usize),
@@ -105,6 +123,8 @@ impl Refusal {
             Self::Method(..) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Name(_)
             | Self::NoName
+            | Self::ReservedName(_)
+            | Self::Item(_)
             | Self::TooManyNames(..)
             | Self::Field(_)
             | Self::Parameter { .. }
@@ -118,6 +138,8 @@ impl Refusal {
             Self::TooLarge(_) | Self::Publish(PublishError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
             Self::Publish(PublishError::Channels(_)) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::ItemOf { source, .. } => Self::Publish(*source).status(),
+            Self::HandOver(_) => StatusCode::BAD_GATEWAY,
             Self::Subscribe(SubscribeError::Ended) => StatusCode::NO_CONTENT,
             Self::Subscribe(SubscribeError::Channels(_)) | Self::Subscriptions(_) | Self::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
