@@ -25,8 +25,8 @@ pub struct Cli {
 enum Command {
     /// Run the server.
     Serve(serve::ServeArgs),
-    /// Print the effective configuration, or say what is wrong with it.
-    Check(sources::SourceArgs),
+    /// Print the effective configuration, or say what is wrong with it, or which route answers a request.
+    Check(check::CheckArgs),
     /// Publish a message, or a message for each line of standard input.
     Publish(publish::PublishArgs),
     /// Print the messages of channels as they arrive.

@@ -4,6 +4,8 @@
 mod control;
 mod cors;
 mod error;
+mod header;
+mod host;
 mod hub;
 mod idempotency;
 mod journal;
@@ -14,23 +16,29 @@ mod load;
 mod log;
 mod memory;
 mod native;
+mod network;
+mod pattern;
+mod proxy;
 mod reference;
 mod route;
 mod secret;
 mod section;
+mod server;
 mod size;
 mod span;
 mod spelling;
 mod stop;
 mod stream;
 mod text;
+mod upstream;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 pub use self::{
     control::Control,
     cors::Cors,
     error::{ConfigError, Origin},
+    host::Host,
     hub::{Hub, Retention},
     idempotency::Idempotency,
     journal::{Journal, JournalUrl},
@@ -39,13 +47,18 @@ pub use self::{
     log::{Log, LogFormat},
     memory::Memory,
     native::Native,
+    network::Network,
+    pattern::Pattern,
+    proxy::Proxy,
     reference::reference,
-    route::{Action, Door, Pattern, Route},
+    route::{Action, Door, Route},
     secret::Secret,
+    server::Server,
     size::Size,
     span::Span,
     stop::Stop,
     stream::{Gap, Stream},
+    upstream::Upstream,
 };
 use self::{
     error::{Problem, require},
@@ -77,6 +90,11 @@ section! {
         /// Paths of one's own, beside the native ones; the most specific path wins. The stream's settings override those of
         /// `[stream]` on the route.
         route: Vec<Route> = Vec::new(),
+        /// What holds for all proxied requests.
+        proxy: Proxy = Proxy::default(),
+        /// The servers that proxy routes lead to. Those of a name do the same, and each request goes to the one with the fewest
+        /// requests under way.
+        upstream: BTreeMap<String, Upstream> = BTreeMap::new(),
         /// How the server leaves after SIGTERM or SIGINT.
         stop: Stop = Stop::default(),
         /// What is written to standard error.
@@ -117,7 +135,9 @@ impl Config {
         self.hub.validate()?;
         Retention::validate_all(&self.retention)?;
         self.idempotency.validate()?;
-        Route::validate_all(&self.route)?;
+        self.proxy.validate()?;
+        Upstream::validate_all(&self.upstream)?;
+        Route::validate_all(&self.route, &self.upstream)?;
         self.stop.validate()?;
         self.log.validate()
     }

@@ -6,8 +6,13 @@ pub mod body;
 pub mod cors;
 pub mod door;
 pub mod error;
+pub mod explain;
+pub mod follow;
+pub mod forward;
 pub mod grip;
 pub mod hold;
+pub mod host;
+pub mod path;
 pub mod publish;
 pub mod query;
 pub mod redirect;
@@ -32,21 +37,24 @@ use crate::config::{self, Action as Configured, Config, Door, Pattern};
 use crate::dialect::grip::Signer;
 use crate::fanout::Shards;
 use crate::metrics::{self, Metrics};
+use crate::proxy::Proxy;
 use body::Body;
 use cors::Cors;
 use door::ControlDoor;
 use error::{Refusal, json};
+use forward::{Forward, Forwarded};
 use hold::Holds;
 use publish::Publish;
 use query::Query;
 use subscribe::Subscribe;
-use table::Table;
+use table::{Place, Table};
 use takeover::Slot;
 
 /// What is done behind a route.
 #[derive(Debug)]
 enum Action {
     Subscribe(Subscribe),
+    Forward(Box<Forward>),
     Publish(Publish),
     Batch,
     Stats,
@@ -63,6 +71,7 @@ enum Action {
 pub struct App {
     hub: Arc<Hub>,
     shards: Arc<Shards>,
+    proxy: Proxy,
     metrics: Arc<Metrics>,
     public: Table<Action>,
     control: Table<Action>,
@@ -96,29 +105,30 @@ impl Drop for Publishing<'_> {
 
 impl App {
     /// The routes of a configuration over these parts.
-    pub fn new(config: &Config, hub: Arc<Hub>, shards: Arc<Shards>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(config: &Config, hub: Arc<Hub>, shards: Arc<Shards>, proxy: Proxy, metrics: Arc<Metrics>) -> Self {
         let subscribe = |route: &config::Route, door: Door| {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
             Action::Subscribe(Subscribe::new(&config.stream, route, cors))
         };
-        let rest = |name: &str| Pattern::Rest { before: format!("{}{name}/", config.native.prefix) };
-        let native = |name: &str| Pattern::Literal(format!("{}{name}", config.native.prefix));
-        let literal = |path: &str| Pattern::Literal(path.to_owned());
+        let literal = |path: &str| Place::anywhere(Pattern::Literal(path.to_owned()));
+        let segment = |before: &str, after: &str| {
+            Place::anywhere(Pattern::Segment { before: before.to_owned(), after: after.to_owned() })
+        };
         let plain = config::Route::default();
-        let mut public = vec![(rest("sub"), subscribe(&plain, Door::Public))];
+        let mut public = vec![(Place::native(config, "sub"), subscribe(&plain, Door::Public))];
         let mut control = vec![
-            (rest("sub"), subscribe(&plain, Door::Control)),
-            (rest("pub"), Action::Publish(Publish::default())),
-            (native("pub"), Action::Batch),
+            (Place::native(config, "sub"), subscribe(&plain, Door::Control)),
+            (Place::native(config, "pub"), Action::Publish(Publish::default())),
+            (literal(&format!("{}pub", config.native.prefix)), Action::Batch),
             (literal("/stats"), Action::Stats),
-            (Pattern::Segment { before: "/stats/".to_owned(), after: String::new() }, Action::ChannelStats),
+            (segment("/stats/", ""), Action::ChannelStats),
             (literal("/metrics"), Action::Metrics),
             (literal("/healthz"), Action::Health),
             (literal("/readyz"), Action::Ready),
             (literal("/"), Action::Page),
             (literal("/publish"), Action::GripPublish),
             (literal("/publish/"), Action::GripPublish),
-            (Pattern::Segment { before: "/subscribers/".to_owned(), after: "/end".to_owned() }, Action::EndSubscriber),
+            (segment("/subscribers/", "/end"), Action::EndSubscriber),
         ];
         for route in &config.route {
             // Both were checked when the configuration was read.
@@ -129,20 +139,31 @@ impl App {
                 Configured::Publish => {
                     Action::Publish(Publish { channels, only_publish: route.listener == Door::Public })
                 }
+                Configured::Proxy => {
+                    let Some(forward) = Forward::new(&proxy, route, config) else { continue };
+                    Action::Forward(Box::new(forward))
+                }
             };
+            let place = Place { host: route.host.clone(), pattern, internal: route.internal };
             match route.listener {
-                Door::Public => public.insert(0, (pattern, action)),
-                Door::Control => control.insert(0, (pattern, action)),
+                Door::Public => public.insert(0, (place, action)),
+                Door::Control => control.insert(0, (place, action)),
             }
         }
         Self {
             hub,
             shards,
+            proxy,
             metrics,
             public: Table::new(public),
             control: Table::new(control),
             control_door: ControlDoor::new(&config.control),
-            signer: None,
+            // The key was checked when the configuration was read.
+            signer: config
+                .proxy
+                .grip_key
+                .as_ref()
+                .and_then(|key| Signer::new(key.expose(), &config.proxy.grip_issuer).ok()),
             holds: Holds::new(&config.stream),
             body_timeout: config.listen.body_timeout.get(),
             max_subscriptions: config.hub.subscriptions,
@@ -160,6 +181,11 @@ impl App {
     /// The shards that subscribers are handed to.
     pub fn shards(&self) -> &Shards {
         &self.shards
+    }
+
+    /// The upstreams.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
     }
 
     /// See [`Metrics`].
@@ -183,6 +209,12 @@ impl App {
         Ok(())
     }
 
+    /// The line by which applications know that a proxy which speaks GRIP stands before them, if there is a key for it.
+    fn signature(&self) -> Vec<u8> {
+        let Some(signer) = &self.signer else { return Vec::new() };
+        [b"grip-sig: ", signer.sign(grip::wall()).as_bytes(), b"\r\n"].concat()
+    }
+
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
@@ -190,6 +222,7 @@ impl App {
     /// Answers one request of a connection whose takeovers go to `slot`.
     pub async fn answer(&self, door: Door, slot: &Arc<Slot>, request: Request<Incoming>) -> Response<Body> {
         let (request, body) = request.into_parts();
+        slot.watch(false);
         let response = match door {
             Door::Public => self.act(&self.public, slot, &request, body).await,
             Door::Control => self.admit_and_act(slot, &request, body).await,
@@ -205,7 +238,8 @@ impl App {
     }
 
     async fn admit_and_act(&self, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
-        let found = self.control.find(request.uri.path());
+        let path = path::normalise(request.uri.path());
+        let found = self.control.find(None, &path);
         // Whoever watches over the process has no key, and the page asks for it.
         let needs_key =
             !found.as_ref().is_some_and(|found| matches!(found.action, Action::Health | Action::Ready | Action::Page));
@@ -223,11 +257,20 @@ impl App {
     }
 
     async fn act(&self, table: &Table<Action>, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
-        let path = request.uri.path();
-        let Some(found) = table.find(path) else { return Refusal::NotFound(path.to_owned()).response() };
+        let path = path::normalise(request.uri.path());
+        let Some(found) = table.find(host::host(request).as_deref(), &path) else {
+            return Refusal::NotFound(request.uri.path().to_owned()).response();
+        };
         let answer = match found.action {
             Action::Subscribe(route) => {
                 return route.answer(self, slot, request, found.rest, &HeaderMap::new()).await;
+            }
+            Action::Forward(route) => {
+                let body = (!http_body::Body::is_end_stream(&body)).then_some(body);
+                return match route.answer(self, slot, request, body, found.rest, &HeaderMap::new()).await {
+                    Forwarded::Done(response) => response,
+                    Forwarded::HandedOver(answer) => follow::follow(self, slot, request, answer).await,
+                };
             }
             Action::Publish(route) => {
                 let _counted = Publishing::begin(self);
@@ -266,6 +309,12 @@ impl App {
             Err(Refusal::NoSubscriber(id.to_owned()))
         }
     }
+}
+
+/// A reconnection time with a random part, so that clients which were cut off together come back apart; in milliseconds.
+fn retry_ms(retry: Duration, jitter: Duration) -> u64 {
+    let spread = u64::try_from(jitter.as_millis()).unwrap_or(u64::MAX);
+    retry.as_millis() as u64 + fastrand::u64(0..=spread)
 }
 
 fn text(text: &'static str, kind: &'static str) -> Response<Body> {

@@ -9,6 +9,7 @@ pub mod fanout;
 pub mod http;
 pub mod listen;
 pub mod metrics;
+pub mod proxy;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -27,7 +28,9 @@ use tokio::task::JoinHandle;
 use config::{Config, Door, JournalUrl};
 use fanout::{Farewell, Shards};
 use http::App;
+pub use http::explain::{ExplainError, explain};
 use metrics::Metrics;
+use proxy::{Proxy, Stopping};
 
 /// Descriptors that are kept for other things than connections.
 const RESERVED_DESCRIPTORS: usize = 256;
@@ -47,6 +50,8 @@ pub struct Server {
     app: Arc<App>,
     hub: Arc<Hub>,
     config: Config,
+    /// Turns true when the server stops.
+    stopping: watch::Sender<bool>,
 }
 
 /// Why a server could not be made.
@@ -82,8 +87,10 @@ impl Server {
         let shards = if config.listen.shards == 0 { cores } else { config.listen.shards };
         let metrics = Arc::new(Metrics::new(shards));
         let shards = Arc::new(Shards::start(&hub, &metrics).map_err(StartError::Shards)?);
-        let app = Arc::new(App::new(&config, Arc::clone(&hub), shards, metrics));
-        Ok(Self { public, control, app, hub, config })
+        let (stopping, told) = watch::channel(false);
+        let proxy = Proxy::new(&config, &metrics, Stopping { told, window: config.stop.window.get() });
+        let app = Arc::new(App::new(&config, Arc::clone(&hub), shards, proxy, metrics));
+        Ok(Self { public, control, app, hub, config, stopping })
     }
 
     /// Where the public listener is.
@@ -106,8 +113,7 @@ impl Server {
     /// # Errors
     /// If a listener cannot be served.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { public, control, app, hub, config } = self;
-        let (stopping, told) = watch::channel(false);
+        let Self { public, control, app, hub, config, stopping } = self;
         let public_places = Arc::new(Semaphore::new(connections(&config)));
         let control_places = Arc::new(Semaphore::new(CONTROL_CONNECTIONS));
         let places =
@@ -117,13 +123,13 @@ impl Server {
             public_places,
             control_places,
             user_timeout: config.stream.user_timeout.get(),
-            stopping: told,
+            stopping: stopping.subscribe(),
             settings: config.listen.clone(),
         });
         let publishers = ControlRuntime::start()?;
         let public = tokio::spawn(listen::accept(public, Door::Public, Arc::clone(&shared)));
         let control = publishers.spawn(listen::accept(control, Door::Control, shared));
-        let upkeep = Upkeep::start(hub)?;
+        let upkeep = Upkeep::start(hub, Arc::clone(&app))?;
         let ended = async { tokio::try_join!(flat(public), flat(control)) };
         let result = tokio::select! {
             () = stop => Ok(()),
@@ -187,12 +193,13 @@ struct Upkeep {
 }
 
 impl Upkeep {
-    fn start(hub: Arc<Hub>) -> io::Result<Self> {
+    fn start(hub: Arc<Hub>, app: Arc<App>) -> io::Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&over);
         let thread = thread::Builder::new().name("fantail-upkeep".to_owned()).spawn(move || {
             while !told.load(Ordering::Relaxed) {
                 hub.maintain();
+                app.proxy().tidy();
                 thread::park_timeout(MAINTENANCE);
             }
         })?;

@@ -71,6 +71,54 @@ pub struct HttpMetrics {
     pub control_refused: Number,
 }
 
+/// Why requests to upstreams failed, as labels; in the order in which [`ProxyMetrics::failures`] counts them.
+pub const FAILURES: [&str; 11] = [
+    "connect",
+    "connect_timeout",
+    "all_down",
+    "no_answer",
+    "first_byte_timeout",
+    "idle_timeout",
+    "malformed",
+    "truncated",
+    "client_body",
+    "http2",
+    "loop",
+];
+
+/// The figures of the proxy.
+#[derive(Debug, Default)]
+pub struct ProxyMetrics {
+    /// Requests passed on.
+    pub requests: Number,
+    /// Connections to servers that were begun.
+    pub connects: Number,
+    /// Requests that went over a connection that had carried others.
+    pub reused: Number,
+    /// Requests that were sent once more.
+    pub retries: Number,
+    /// Failures, by reason.
+    pub failures: [Number; FAILURES.len()],
+    /// Event streams at present.
+    pub streams: Number,
+    /// Event streams ever.
+    pub streams_ever: Number,
+    /// Bytes of event streams passed on.
+    pub stream_bytes: Number,
+    /// Heartbeats put into event streams.
+    pub beats: Number,
+    /// Clients that left before their stream ended.
+    pub clients_left: Number,
+    /// Streams cut because the client took nothing for too long.
+    pub stalled: Number,
+    /// Upgraded connections at present.
+    pub tunnels: Number,
+    /// Event streams that were taken up again after the upstream broke off.
+    pub reconnects: Number,
+    /// Failures that were told to an `EventSource` as the end of a stream.
+    pub softened: Number,
+}
+
 /// All of them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -78,6 +126,8 @@ pub struct Metrics {
     pub shards: Vec<Arc<ShardMetrics>>,
     /// See [`HttpMetrics`].
     pub http: HttpMetrics,
+    /// See [`ProxyMetrics`].
+    pub proxy: Arc<ProxyMetrics>,
 }
 
 /// Adds to a figure.
@@ -122,7 +172,11 @@ pub struct Figure {
 impl Metrics {
     /// Zeros for so many shards.
     pub fn new(shards: usize) -> Self {
-        Self { shards: (0..shards).map(|_| Arc::default()).collect(), http: HttpMetrics::default() }
+        Self {
+            shards: (0..shards).map(|_| Arc::default()).collect(),
+            http: HttpMetrics::default(),
+            proxy: Arc::default(),
+        }
     }
 
     /// The sum of one figure over all shards.

@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 use super::sources::SourceArgs;
 use crate::{
     Server,
-    config::{self, Config, Log, LogFormat},
+    config::{self, Config, Log, LogFormat, Upstream},
 };
 
 /// The exit code after a second signal, as a shell reports an interrupted program.
@@ -101,6 +101,8 @@ struct Banner {
     journal: String,
     prefix: String,
     keyed: bool,
+    /// A line for each upstream.
+    upstreams: Vec<String>,
 }
 
 impl Banner {
@@ -111,24 +113,35 @@ impl Banner {
             journal: config.journal.url.to_string(),
             prefix: config.native.prefix.clone(),
             keyed: config.control.key.is_some(),
+            upstreams: config.upstream.iter().map(|(name, upstream)| servers(name, upstream)).collect(),
         }
     }
 }
 
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { public, control, journal, prefix, keyed } = self;
+        let Self { public, control, journal, prefix, keyed, upstreams } = self;
         let (from, to) = (reachable(*public), reachable(*control));
         let key = if *keyed { "-H \"Authorization: Bearer $KEY\" " } else { "" };
         writeln!(f, "fantail {}", env!("CARGO_PKG_VERSION"))?;
         writeln!(f, "  public   http://{public}")?;
         writeln!(f, "  control  http://{control}")?;
+        for (index, upstream) in upstreams.iter().enumerate() {
+            writeln!(f, "  {:7}  {upstream}", if index == 0 { "proxy" } else { "" })?;
+        }
         writeln!(f, "  journal  {journal} (nothing survives a restart)")?;
         writeln!(f)?;
         writeln!(f, "  try      curl -N http://{from}{prefix}sub/news")?;
         writeln!(f, "           curl {key}-d hello http://{to}{prefix}pub/news")?;
         writeln!(f, "           open http://{to}/")
     }
+}
+
+/// The servers of an upstream; the name goes without saying where it was not chosen.
+fn servers(name: &str, upstream: &Upstream) -> String {
+    let servers: Vec<String> = upstream.servers.iter().map(ToString::to_string).collect();
+    let servers = servers.join(", ");
+    if name == "default" { servers } else { format!("{servers} ({name})") }
 }
 
 /// The address at which this machine reaches a listener: one that is bound to all addresses is reached through loopback.
@@ -160,6 +173,18 @@ fantail 0.1.0
 ";
         let expected = expected.replace("0.1.0", env!("CARGO_PKG_VERSION"));
         assert_eq!(Banner::new(&Config::default()).to_string(), expected);
+    }
+
+    #[test]
+    fn banner_names_the_servers_of_upstreams() {
+        let config = Config::from_toml(
+            "[upstream.api]\nservers = ['http://10.0.0.1:3000', 'unix:/run/app.sock']\n[upstream.default]\n\
+             servers = ['http://127.0.0.1:3000']\n",
+        );
+        let banner = Banner::new(&config.unwrap()).to_string();
+        let lines = "  control  http://127.0.0.1:8081\n  proxy    http://10.0.0.1:3000, unix:/run/app.sock (api)\n           \
+                     http://127.0.0.1:3000\n  journal  ";
+        assert!(banner.contains(lines), "{banner}");
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub(super) struct SourceArgs {
     /// Where the application publishes (control.listen)
     #[arg(long, value_name = "ADDRESS")]
     control: Option<String>,
+    /// Pass what no route takes to this server; may be repeated (upstream.default.servers)
+    #[arg(long, value_name = "URL")]
+    upstream: Vec<String>,
     /// Fan-out threads, 0 for one per core (listen.shards)
     #[arg(long, value_name = "N")]
     shards: Option<String>,
@@ -42,7 +45,8 @@ impl SourceArgs {
             .into_iter()
             .filter_map(|(name, key, value)| Some(Flag { name, key, value: value.clone()? }))
             .collect();
-        Sources { file: self.config.clone(), set: self.set.clone(), flags, ..Sources::default() }.with_environment()
+        let (file, set, upstreams) = (self.config.clone(), self.set.clone(), self.upstream.clone());
+        Sources { file, set, flags, upstreams, ..Sources::default() }.with_environment()
     }
 }
 
@@ -70,6 +74,14 @@ mod tests {
         let arguments = ["--set", "listen.shards=1", "--shards", "3", "--listen", "[::1]:0", "--ephemeral"];
         let config = load(&sources(&arguments)).unwrap();
         assert_eq!((config.listen.shards, config.listen.public.to_string().as_str()), (3, "[::1]:0"));
+    }
+
+    #[test]
+    fn flags_for_upstreams_are_its_servers() {
+        let arguments = ["--upstream", "http://127.0.0.1:3000", "--upstream", "http://127.0.0.1:3001"];
+        let config = load(&sources(&arguments)).unwrap();
+        assert_eq!(config.upstream["default"].servers.len(), 2);
+        assert_eq!(config.route[0].path, "/{path...}");
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub(super) fn field(path: &[&str]) -> Option<&'static Field> {
             Kind::Table(fields) => find(fields, name),
             _ => None,
         },
+        [section, _, name] => match find(Config::FIELDS, section)?.kind {
+            Kind::Map { fields, .. } => find(fields, name),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -37,7 +41,7 @@ pub(super) fn check(path: &str, table: &Table, fields: &'static [Field]) -> Resu
             return Err(Problem { key, reason: unknown_key(path, name, fields) });
         };
         match (field.kind, value) {
-            (Kind::Value { .. }, value) => (field.check)(value).map_err(|reason| Problem { key, reason })?,
+            (Kind::Value { .. }, value) => check_value(key, value, field)?,
             (Kind::Table(fields), Value::Table(table)) => check(&key, table, fields)?,
             (Kind::Table(_), _) => {
                 let reason = format!("has the type {}, expected the table [{name}]", value.type_str());
@@ -53,9 +57,40 @@ pub(super) fn check(path: &str, table: &Table, fields: &'static [Field]) -> Resu
                     check(&format!("{key}[{index}]"), table, fields)?;
                 }
             }
+            (Kind::Map { fields, .. }, value) => {
+                let wrong = |key: String, value: &Value| {
+                    let reason = format!("has the type {}, expected the table [{name}.NAME]", value.type_str());
+                    Problem { key, reason }
+                };
+                let Value::Table(named) = value else { return Err(wrong(key, value)) };
+                for (each, value) in named {
+                    let key = join(&key, each);
+                    let Value::Table(table) = value else { return Err(wrong(key, value)) };
+                    check(&key, table, fields)?;
+                }
+            }
         }
     }
     Ok(())
+}
+
+/// Checks one value; of a list or a table of values, the one that is wrong is named.
+fn check_value(key: String, value: &Value, field: &Field) -> Result<(), Problem> {
+    let Err(reason) = (field.check)(value) else { return Ok(()) };
+    let parts: Vec<(String, Value)> = match value {
+        Value::Array(list) => {
+            let alone = |value: &Value| Value::Array(vec![value.clone()]);
+            list.iter().enumerate().map(|(index, value)| (format!("{key}[{index}]"), alone(value))).collect()
+        }
+        Value::Table(table) => {
+            let alone = |(name, value): (&String, &Value)| Table::from_iter([(name.clone(), value.clone())]).into();
+            table.iter().map(|(name, value)| (join(&key, name), alone((name, value)))).collect()
+        }
+        _ => Vec::new(),
+    };
+    let wrong =
+        parts.into_iter().find_map(|(key, part)| (field.check)(&part).err().map(|reason| Problem { key, reason }));
+    Err(wrong.unwrap_or(Problem { key, reason }))
 }
 
 fn unknown_key(path: &str, name: &str, fields: &'static [Field]) -> String {
@@ -79,6 +114,9 @@ pub(super) fn unknown_variable(name: &str, section: &str) -> String {
         .flat_map(|field| match field.kind {
             Kind::Table(fields) => {
                 fields.iter().map(|setting| format!("{VARIABLE}{}__{}", field.name, setting.name)).collect()
+            }
+            Kind::Map { fields, .. } => {
+                fields.iter().map(|setting| format!("{VARIABLE}{}__NAME__{}", field.name, setting.name)).collect()
             }
             _ => vec![format!("{VARIABLE}{}", field.name)],
         })

@@ -10,11 +10,18 @@ use toml::{
 };
 
 use super::{
-    Config, ConfigError, Origin,
+    Action, Config, ConfigError, Origin,
     error::Problem,
     keys::{VARIABLE, check, field, join, unknown_variable},
     section::{Field, Kind, Section},
 };
+
+/// The flag that names servers of an upstream.
+const UPSTREAM: &str = "--upstream";
+/// That upstream.
+const DEFAULT_UPSTREAM: &str = "default";
+/// The path of the route to it.
+const EVERY_PATH: &str = "/{path...}";
 
 /// What has been read so far.
 #[derive(Default)]
@@ -83,6 +90,44 @@ impl Layers {
         }
     }
 
+    /// `--upstream`, once for each server: the servers of an upstream and a route to it behind all others.
+    pub(super) fn upstreams(&mut self, servers: &[String]) -> Result<(), ConfigError> {
+        let origin = Origin::Flag(UPSTREAM);
+        // A list is replaced by the one laid over it, so the route is put behind those that there are.
+        let mut routes = match self.merged.get("route") {
+            Some(Value::Array(routes)) => routes.clone(),
+            _ => Vec::new(),
+        };
+        let own = routes.len();
+        let taken = routes.iter().position(|route| {
+            let given = |name| route.get(name).and_then(Value::as_str);
+            given("path") == Some(EVERY_PATH) && given("host").is_none()
+        });
+        if let Some(index) = taken {
+            let key = format!("route[{index}]");
+            let place = ancestor(&key, &self.origins).unwrap_or(&Origin::Default);
+            let reason = format!(
+                "would be the route \"{EVERY_PATH}\", which there is already ({place}: {key}); leave the flag out, or give that \
+                 route a host"
+            );
+            return Err(ConfigError::Syntax { origin, reason });
+        }
+        routes.push(Value::Table(Table::from_iter(
+            [("path", EVERY_PATH), ("action", Action::Proxy.as_str()), ("upstream", DEFAULT_UPSTREAM)]
+                .map(|(name, value)| (name.to_owned(), Value::from(value))),
+        )));
+        let table = |name: &str, value| Table::from_iter([(name.to_owned(), value)]);
+        let servers = Value::Array(servers.iter().map(|server| Value::from(server.as_str())).collect());
+        let upstream = table(DEFAULT_UPSTREAM, Value::Table(table("servers", servers)));
+        self.overlay(table("upstream", Value::Table(upstream)), &|_| origin.clone())?;
+        let origins = self.origins.clone();
+        self.overlay(table("route", Value::Array(routes)), &|key| {
+            let appended = key.starts_with(&format!("route[{own}]"));
+            let known = if appended { None } else { ancestor(key, &origins) };
+            known.unwrap_or(&origin).clone()
+        })
+    }
+
     /// Checks a layer and lays it over what has been read so far.
     fn overlay(&mut self, layer: Table, origin: &dyn Fn(&str) -> Origin) -> Result<(), ConfigError> {
         check("", &layer, Config::FIELDS).map_err(|Problem { key, reason }| ConfigError::Setting {
@@ -90,34 +135,15 @@ impl Layers {
             key,
             reason,
         })?;
-        for (section, value) in layer {
-            match value {
-                Value::Table(settings) => {
-                    for (name, value) in &settings {
-                        self.record(&format!("{section}.{name}"), value, origin);
-                    }
-                    match self.merged.get_mut(&section).and_then(Value::as_table_mut) {
-                        Some(merged) => merged.extend(settings),
-                        None => drop(self.merged.insert(section, Value::Table(settings))),
-                    }
-                }
-                list => {
-                    self.record(&section, &list, origin);
-                    self.merged.insert(section, list);
-                }
+        lay(&mut self.merged, "", layer, Config::FIELDS, &mut |key, value| {
+            let element = format!("{key}[");
+            self.origins.retain(|known, _| !known.starts_with(&element));
+            for (path, _) in leaves(key, value) {
+                let origin = origin(&path);
+                self.origins.insert(path, origin);
             }
-        }
+        });
         Ok(())
-    }
-
-    /// Notes where a value came from, and forgets where the one before it did.
-    fn record(&mut self, key: &str, value: &Value, origin: &dyn Fn(&str) -> Origin) {
-        let element = format!("{key}[");
-        self.origins.retain(|known, _| !known.starts_with(&element));
-        for (path, _) in leaves(key, value) {
-            let origin = origin(&path);
-            self.origins.insert(path, origin);
-        }
     }
 
     /// The configuration, checked as a whole.
@@ -130,6 +156,42 @@ impl Layers {
         })?;
         Ok(config)
     }
+}
+
+/// Lays checked tables over those before them, setting by setting; `given` is told what replaces a value, and of each table
+/// with a name.
+fn lay(merged: &mut Table, path: &str, layer: Table, fields: &'static [Field], given: &mut dyn FnMut(&str, &Value)) {
+    for (name, value) in layer {
+        let key = join(path, &name);
+        let kind = fields.iter().find(|field| field.name == name).map(|field| field.kind);
+        match (kind, value) {
+            (Some(Kind::Table(fields)), Value::Table(table)) => {
+                lay(entry(merged, name), &key, table, fields, given);
+            }
+            (Some(Kind::Map { fields, .. }), Value::Table(named)) => {
+                let merged = entry(merged, name);
+                for (name, value) in named {
+                    let Value::Table(table) = value else { continue };
+                    let key = join(&key, &name);
+                    given(&key, &Value::Table(Table::new()));
+                    lay(entry(merged, name), &key, table, fields, given);
+                }
+            }
+            (_, value) => {
+                given(&key, &value);
+                merged.insert(name, value);
+            }
+        }
+    }
+}
+
+/// The table of that name, made if there is none.
+fn entry(table: &mut Table, name: String) -> &mut Table {
+    let value = table.entry(name).or_insert_with(|| Value::Table(Table::new()));
+    if !value.is_table() {
+        *value = Value::Table(Table::new());
+    }
+    value.as_table_mut().expect("it has just been made one")
 }
 
 /// A value and all that it holds, by path.
@@ -216,7 +278,7 @@ mod tests {
         assert_eq!(
             file_error("[strem]\nping = '1s'\n"),
             "fantail.toml:1: strem: unknown key, did you mean \"stream\"? known at the top: listen, control, native, \
-             stream, cors, hub, retention, idempotency, journal, route, stop, log"
+             stream, cors, hub, retention, idempotency, journal, route, proxy, upstream, stop, log"
         );
         assert_eq!(
             file_error("[[retention]]\nprefix = 'a'\n[[retention]]\nprefix = 'b'\ncount = 1\n"),
@@ -235,7 +297,7 @@ mod tests {
             environment_error("FANTAIL_LOG_LEVEL", "info"),
             "environment variable FANTAIL_LOG_LEVEL: no such setting, did you mean FANTAIL_LOG__LEVEL? expected \
              FANTAIL_SECTION__KEY with one of the sections listen, control, native, stream, cors, hub, retention, \
-             idempotency, journal, route, stop, log (two underscores stand for a dot)"
+             idempotency, journal, route, proxy, upstream, stop, log (two underscores stand for a dot)"
         );
     }
 
@@ -332,6 +394,163 @@ mod tests {
         assert_eq!(
             load(&Sources { flags, ..Sources::default() }).unwrap_err().to_string(),
             "--shards: listen.shards: invalid type: string \"many\", expected a whole number, 0 or more"
+        );
+    }
+
+    #[test]
+    fn tables_with_names_are_laid_over_one_another_key_by_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fantail.toml");
+        std::fs::write(
+            &path,
+            "[upstream.app]\nservers = ['http://a']\nkeep = 1\nretries = 2\n[upstream.b-c]\nservers = ['http://b']\n",
+        )
+        .unwrap();
+        let config = load(&Sources {
+            file: Some(path),
+            environment: vec![("FANTAIL_UPSTREAM__APP__KEEP".to_owned(), "7".into())],
+            set: vec![
+                "upstream.app.servers=['unix:/s', 'http://c:1']".to_owned(),
+                "upstream.b-c.keep_timeout=9s".to_owned(),
+                "upstream.d={ servers = ['http://d'], keep = 3 }".to_owned(),
+            ],
+            ..Sources::default()
+        })
+        .unwrap();
+        let app = &config.upstream["app"];
+        assert_eq!((app.keep, app.retries), (7, 2));
+        assert_eq!(app.servers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["unix:/s", "http://c:1"]);
+        let other = &config.upstream["b-c"];
+        assert_eq!((other.keep_timeout.to_string(), other.servers.len()), ("9s".to_owned(), 1));
+        assert_eq!(config.upstream["d"].keep, 3);
+    }
+
+    fn with_upstreams(text: &str, upstreams: &[&str]) -> Result<Config, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fantail.toml");
+        std::fs::write(&path, text).unwrap();
+        let upstreams = upstreams.iter().map(|&server| server.to_owned()).collect();
+        let loaded = load(&Sources { file: Some(path), upstreams, ..Sources::default() });
+        loaded.map_err(|error| error.to_string().replace(&format!("{}/", directory.path().display()), ""))
+    }
+
+    #[test]
+    fn upstreams_of_the_flag_get_the_last_route() {
+        let config = with_upstreams("", &["http://127.0.0.1:3000", "unix:/s"]).unwrap();
+        assert_eq!(config.upstream["default"].servers.len(), 2);
+        let text = "[upstream.default]\nservers = ['http://old']\nkeep = 3\n[[route]]\npath = '/{channel}'\n\
+                    [[route]]\npath = '/{path...}'\nhost = 'a.example'\naction = 'proxy'\nupstream = 'default'\n";
+        let config = with_upstreams(text, &["http://new"]).unwrap();
+        let upstream = &config.upstream["default"];
+        assert_eq!((upstream.keep, upstream.servers[0].to_string()), (3, "http://new:80".to_owned()));
+        let route = config.route.last().unwrap();
+        assert_eq!((config.route.len(), route.path.as_str(), &route.host), (3, "/{path...}", &None));
+        assert_eq!((route.action, route.upstream.as_deref()), (Action::Proxy, Some("default")));
+    }
+
+    #[test]
+    fn upstreams_of_the_flag_that_are_wrong_name_it() {
+        for (text, upstream, error) in [
+            (
+                "\n[[route]]\npath = '/{path...}'\naction = 'proxy'\nupstream = 'app'\n[upstream.app]\nservers = ['http://a']\n",
+                "http://b",
+                "--upstream: would be the route \"/{path...}\", which there is already (fantail.toml:2: route[0]); leave the \
+                 flag out, or give that route a host",
+            ),
+            (
+                "",
+                "https://b",
+                "--upstream: upstream.default.servers[0]: \"https://b\" wants TLS, which Fantail does not speak to upstreams \
+                 yet; give an http:// address, in front of which a local TLS tunnel may stand",
+            ),
+            (
+                "[[route]]\npath = '/{channels...}'\n",
+                "http://b",
+                "--upstream: route[1].path: \"/{path...}\" takes the same paths as \"/{channels...}\" on the public listener",
+            ),
+            (
+                "[[route]]\npath = '/a'\n\nping = '0'\nchannels = ['a']\n",
+                "http://b",
+                "fantail.toml:4: route[0].ping: must be longer than 0",
+            ),
+        ] {
+            assert_eq!(with_upstreams(text, &[upstream]), Err(error.to_owned()));
+        }
+    }
+
+    #[test]
+    fn tables_with_names_that_are_wrong_are_refused() {
+        for (text, error) in [
+            (
+                "[upstream]\nservers = ['http://a']\n",
+                "2: upstream.servers: has the type array, expected the table [upstream.NAME]",
+            ),
+            ("upstream = 5\n", "1: upstream: has the type integer, expected the table [upstream.NAME]"),
+            (
+                "[upstream.app]\nservers = ['http://a']\nkep = 1\n",
+                "3: upstream.app.kep: unknown key, did you mean \"keep\"? known in [upstream.app]: servers, http2, \
+                 connect_timeout, first_byte_timeout, idle_timeout, tunnel_timeout, keep, keep_timeout, max_fails, \
+                 fail_timeout, retries",
+            ),
+            (
+                "\n[upstream.app]\nkeep = 1\n",
+                "2: upstream.app.servers: is required, a list of servers such as [\"http://127.0.0.1:3000\"]",
+            ),
+            (
+                "\n[upstream.app]\nservers = []\n",
+                "3: upstream.app.servers: is required, a list of servers such as [\"http://127.0.0.1:3000\"]",
+            ),
+            (
+                "[upstream.app]\nservers = [\n  'http://a',\n  'a:80',\n]\n",
+                "4: upstream.app.servers[1]: \"a:80\" is not a server, expected a list of servers, such as \
+                 [\"http://127.0.0.1:3000\", \"unix:/run/app.sock\"]",
+            ),
+            (
+                "[upstream.app]\nservers = ['http://a', 'http://A:80']\n",
+                "2: upstream.app.servers[1]: \"http://a:80\" has been given before",
+            ),
+            (
+                "[upstream.app]\nservers = ['http://a']\nkeep_timeout = '0'\n",
+                "3: upstream.app.keep_timeout: must be longer than 0",
+            ),
+            (
+                "[upstream.App]\nservers = ['http://a']\n",
+                "1: upstream.App: \"App\" is not a name for an upstream, expected small letters, digits, \"-\" and \"_\"",
+            ),
+            (
+                "[proxy]\ntrusted = ['10.0.0.0/8', '10.0.0.1/8']\n",
+                "2: proxy.trusted[1]: \"10.0.0.1/8\" has bits beyond the first 8, did you mean \"10.0.0.0/8\"?",
+            ),
+            (
+                "[proxy]\nname = 'my edge'\n",
+                "2: proxy.name: \"my edge\" is not a name, expected letters and digits without spaces, such as \"fantail\"",
+            ),
+            (
+                "[proxy]\ngrip_key = 'base64:?'\n",
+                "2: proxy.grip_key: begins with \"base64:\", but what follows is not base64 (the value is not shown)",
+            ),
+            ("[proxy]\ngrip_issuer = ''\n", "2: proxy.grip_issuer: must not be empty"),
+        ] {
+            assert_eq!(file_error(text), format!("fantail.toml:{error}"));
+        }
+        assert_eq!(
+            set_error("upstream.app=5"),
+            "--set: upstream.app: has the type integer, expected the table [upstream.NAME]"
+        );
+        assert_eq!(
+            set_error("upstream.app.servers=http://a"),
+            "--set: upstream.app.servers: invalid type: string \"http://a\", expected a list of servers, such as \
+             [\"http://127.0.0.1:3000\", \"unix:/run/app.sock\"]"
+        );
+        assert!(set_error("upstream.app.keep=8").starts_with("--set: upstream.app.servers: is required"));
+        assert_eq!(
+            environment_error("FANTAIL_UPSTREAM__APP__KEEPS", "1"),
+            "environment variable FANTAIL_UPSTREAM__APP__KEEPS: no such setting, did you mean \
+             FANTAIL_UPSTREAM__NAME__KEEP? known: FANTAIL_UPSTREAM__NAME__SERVERS, FANTAIL_UPSTREAM__NAME__HTTP2, \
+             FANTAIL_UPSTREAM__NAME__CONNECT_TIMEOUT, FANTAIL_UPSTREAM__NAME__FIRST_BYTE_TIMEOUT, \
+             FANTAIL_UPSTREAM__NAME__IDLE_TIMEOUT, FANTAIL_UPSTREAM__NAME__TUNNEL_TIMEOUT, FANTAIL_UPSTREAM__NAME__KEEP, \
+             FANTAIL_UPSTREAM__NAME__KEEP_TIMEOUT, FANTAIL_UPSTREAM__NAME__MAX_FAILS, FANTAIL_UPSTREAM__NAME__FAIL_TIMEOUT, \
+             FANTAIL_UPSTREAM__NAME__RETRIES"
         );
     }
 

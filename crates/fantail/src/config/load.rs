@@ -31,6 +31,8 @@ pub struct Sources {
     pub set: Vec<String>,
     /// Flags that stand for a setting.
     pub flags: Vec<Flag>,
+    /// Servers of the upstream `default`, to which everything goes that no route takes.
+    pub upstreams: Vec<String>,
 }
 
 /// A flag that stands for a setting.
@@ -79,6 +81,9 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     for flag in &sources.flags {
         let key: Vec<&str> = flag.key.split('.').collect();
         layers.text(&key, &flag.value, &Origin::Flag(flag.name))?;
+    }
+    if !sources.upstreams.is_empty() {
+        layers.upstreams(&sources.upstreams)?;
     }
     layers.finish()
 }
@@ -141,6 +146,7 @@ mod tests {
             ],
             set: vec!["stream.lifetime=3s".to_owned(), "listen.shards=3".to_owned()],
             flags: vec![Flag { name: "--shards", key: "listen.shards", value: "4".to_owned() }],
+            upstreams: Vec::new(),
         })
         .unwrap();
         assert_eq!(config.stream.ping, Span::secs(1));
@@ -216,7 +222,11 @@ mod tests {
     fn effective_configuration_reads_back_the_same() {
         let text = "[listen]\npublic = '[::1]:9000'\n[hub]\nmemory = '64MiB'\n[[retention]]\nprefix = 'user.'\n\
                     age = '90s'\n[[route]]\npath = '/room/{channel}/events'\ngap = 'comment'\nping = '250ms'\n\
-                    [[route]]\npath = '/news'\nchannels = ['news', 'weather']\n";
+                    [[route]]\npath = '/news'\nchannels = ['news', 'weather']\n\
+                    [[route]]\npath = '/api/{path...}'\nhost = '*.example'\naction = 'proxy'\nupstream = 'app'\n\
+                    set_request = { 'X-Env' = 'prod' }\nremove_response = ['Server']\n[[route]]\npath = '/{channel}'\n\
+                    [proxy]\ntrusted = ['10.0.0.0/8', '::1']\n[upstream.app]\n\
+                    servers = ['http://[::1]:3000', 'unix:/run/app.sock']\n";
         for config in [Config::default(), Config::from_toml(text).unwrap()] {
             assert_eq!(Config::from_toml(&config.effective_toml()).unwrap(), config);
         }

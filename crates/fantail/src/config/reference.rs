@@ -16,12 +16,14 @@ Fantail runs without any configuration. What is set is taken, each over those be
 2. a TOML file: `--config FILE`, or the environment variable `FANTAIL_CONFIG`,
 3. environment variables `FANTAIL_SECTION__KEY`, two underscores for the dot: `FANTAIL_STREAM__PING=10s`,
 4. `--set section.key=value`: `--set stream.ping=10s`,
-5. flags: `--listen` (`listen.public`), `--control` (`control.listen`), `--shards` (`listen.shards`) and `--ephemeral`
-   (`journal.url = \"memory:\"`).
+5. flags: `--listen` (`listen.public`), `--control` (`control.listen`), `--shards` (`listen.shards`), `--ephemeral`
+   (`journal.url = \"memory:\"`) and `--upstream` (`upstream.default.servers`, one for each time it is given, and a route from
+   `/{path...}` to them).
 
 In environment variables and `--set`, values are written as in TOML, and strings may go without quotes; a list is a TOML
 array (`FANTAIL_CORS__ORIGINS='[\"https://a.example\"]'`) and replaces the whole list of the file, `[[route]]` and
-`[[retention]]` too. Unknown keys and variables are refused. `fantail check` prints the effective configuration, or says what
+`[[retention]]` too. A table that has a name is reached by it: `--set upstream.app.keep=8`, `FANTAIL_UPSTREAM__APP__KEEP=8`.
+Unknown keys and variables are refused. `fantail check` prints the effective configuration, or says what
 is wrong and where.
 
 `fantail publish` and `fantail tail` read no configuration. They take the server's URLs from `FANTAIL_CONTROL_URL` and
@@ -42,6 +44,7 @@ pub fn reference() -> String {
                 (format!("[{}]", section.name), fields, defaults.unwrap_or_default())
             }
             Kind::Tables { fields, defaults } => (format!("[[{}]]", section.name), fields, defaults()),
+            Kind::Map { fields, defaults } => (format!("[{}.NAME]", section.name), fields, defaults()),
             Kind::Value { .. } => continue,
         };
         let rows: String = fields.iter().map(|field| row(field, defaults.get(field.name))).collect();
@@ -86,7 +89,7 @@ mod tests {
     fn reference_of_every_setting_has_a_meaning() {
         for section in Config::FIELDS {
             assert!(!section.doc.is_empty(), "{}", section.name);
-            if let Kind::Table(fields) | Kind::Tables { fields, .. } = section.kind {
+            if let Kind::Table(fields) | Kind::Tables { fields, .. } | Kind::Map { fields, .. } = section.kind {
                 for field in fields {
                     assert!(!field.doc.is_empty(), "{}.{}", section.name, field.name);
                     assert!(!field.doc.contains('|'), "a bar would break the table");

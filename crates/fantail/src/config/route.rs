@@ -1,18 +1,65 @@
 //! `[[route]]`: paths of one's own, and what is done behind them.
 
+use std::collections::BTreeMap;
+
 use super::{
-    Gap, Span,
+    Gap, Host, Pattern, Size, Span, Upstream,
     error::{Problem, require},
-    native::is_path,
-    section::{choice, section},
+    header::{check_name, check_removed, check_set},
+    section::{Section, choice, defaults, section},
+    spelling::nearest,
 };
 
 const ACTION: Action = Action::Subscribe;
 const LISTENER: Door = Door::Public;
 const PUBLIC_PUBLISH: bool = false;
+const INTERNAL: bool = false;
+const STRIP_PREFIX: bool = false;
+const MAX_BODY: Size = Size::new(0);
+const HAND_OVER: bool = true;
+const SOFT_FAILURE: bool = false;
+const RECONNECT: bool = false;
+const SHARE: bool = false;
+const SHARE_CREDENTIALS: bool = false;
+const RECORD: bool = false;
+const GRACE: Span = Span::secs(30);
 
 /// The longest channel name, in bytes.
 const LONGEST_NAME: usize = 255;
+
+/// Where a route is, what it does and with what.
+const SUBJECT: [&str; 8] = ["path", "host", "action", "listener", "internal", "channels", "upstream", "rewrite"];
+
+/// The options that are not for every action, and for which they are.
+const OPTIONS: [(&str, &[Action]); 27] = [
+    ("channels", &[Action::Subscribe, Action::Publish]),
+    ("public_publish", &[Action::Publish]),
+    ("upstream", &[Action::Proxy]),
+    ("strip_prefix", &[Action::Proxy]),
+    ("rewrite", &[Action::Proxy]),
+    ("set_request", &[Action::Proxy]),
+    ("remove_request", &[Action::Proxy]),
+    ("set_response", &[Action::Proxy]),
+    ("remove_response", &[Action::Proxy]),
+    ("max_body", &[Action::Proxy]),
+    ("hand_over", &[Action::Proxy]),
+    ("soft_failure", &[Action::Proxy]),
+    ("reconnect", &[Action::Proxy]),
+    ("share", &[Action::Proxy]),
+    ("share_headers", &[Action::Proxy]),
+    ("share_credentials", &[Action::Proxy]),
+    ("record", &[Action::Proxy]),
+    ("grace", &[Action::Proxy]),
+    ("ping", &[Action::Subscribe, Action::Proxy]),
+    ("stall_limit", &[Action::Subscribe, Action::Proxy]),
+    ("retry", &[Action::Subscribe, Action::Proxy]),
+    ("retry_jitter", &[Action::Subscribe, Action::Proxy]),
+    ("gap", &[Action::Subscribe, Action::Proxy]),
+    ("lifetime", &[Action::Subscribe]),
+    ("lifetime_jitter", &[Action::Subscribe]),
+    ("start_id", &[Action::Subscribe]),
+    ("max_channels", &[Action::Subscribe]),
+];
 
 choice! {
     /// What is done behind a route.
@@ -21,6 +68,8 @@ choice! {
         Subscribe = "subscribe",
         /// Takes messages.
         Publish = "publish",
+        /// Passes requests to an upstream.
+        Proxy = "proxy",
     }
 }
 
@@ -38,17 +87,56 @@ section! {
     /// A path of one's own. The stream's settings override those of `[stream]` on this route.
     pub struct Route {
         /// The path; required. `/live/{channels...}` takes the rest as channels, `/room/{channel}/events` takes one segment,
-        /// and a path without a placeholder serves the `channels` listed here.
+        /// and a path without a placeholder serves the `channels` listed here. With `action = "proxy"`, `/api/{path...}` takes
+        /// everything below `/api/`, and a path without a placeholder takes itself alone.
         path: String = String::new(),
+        /// The host that requests must be for, `app.example` or `*.example`; left out, every host. The routes of the most
+        /// specific host come first, but one that takes every path (`/{path...}`) only after those without a host.
+        host: Option<Host> = None,
         /// What is done behind it.
         action: Action = ACTION,
         /// The listener that serves it.
         listener: Door = LISTENER,
+        /// Reached by an upstream's `X-Accel-Redirect` only; requests from outside are answered with 404.
+        internal: bool = INTERNAL,
         /// The channels of a path without a placeholder.
         channels: Vec<String> = Vec::new(),
         /// Allows everyone who reaches the public listener to publish here.
         public_publish: bool = PUBLIC_PUBLISH,
-        /// `stream.ping` on this route.
+        /// The name of the upstream that requests are passed to; required with `action = "proxy"`.
+        upstream: Option<String> = None,
+        /// Removes what stands before `{path...}` from the path that the upstream is asked for: `/api/users` becomes `/users`.
+        strip_prefix: bool = STRIP_PREFIX,
+        /// The path that the upstream is asked for, such as `/v2/{path...}`; left out, the path as it came.
+        rewrite: Option<String> = None,
+        /// Header fields that requests to the upstream get, instead of those of that name.
+        set_request: BTreeMap<String, String> = BTreeMap::new(),
+        /// Header fields that requests to the upstream lose.
+        remove_request: Vec<String> = Vec::new(),
+        /// Header fields that answers get, instead of those of that name.
+        set_response: BTreeMap<String, String> = BTreeMap::new(),
+        /// Header fields that answers lose.
+        remove_response: Vec<String> = Vec::new(),
+        /// Largest body of a request; a larger one is refused with 413. 0 means no limit.
+        max_body: Size = MAX_BODY,
+        /// Whether `X-Accel-Redirect` and `Grip-*` in the upstream's answers act.
+        hand_over: bool = HAND_OVER,
+        /// Answers an `EventSource` whose upstream fails (429, 502, 503, 504) with a stream that ends at once, so that it comes
+        /// back; any other answer would silence it for good.
+        soft_failure: bool = SOFT_FAILURE,
+        /// Asks the upstream for the rest of a stream that broke off, by the id of its last event, while the client stays.
+        reconnect: bool = RECONNECT,
+        /// Requests for the same stream share one connection to the upstream.
+        share: bool = SHARE,
+        /// Request header fields that tell shared streams apart, beside the URL.
+        share_headers: Vec<String> = Vec::new(),
+        /// Shares a stream although the request has `Cookie` or `Authorization`: everyone then sees what the first may see.
+        share_credentials: bool = SHARE_CREDENTIALS,
+        /// Records streams, so that whoever was cut off can take up where it left.
+        record: bool = RECORD,
+        /// How long a shared or recorded stream goes on after its last viewer has left.
+        grace: Span = GRACE,
+        /// `stream.ping` on this route; `0` turns it off where `action = "proxy"`.
         ping: Option<Span> = None,
         /// `stream.retry` on this route.
         retry: Option<Span> = None,
@@ -58,7 +146,7 @@ section! {
         lifetime: Option<Span> = None,
         /// `stream.lifetime_jitter` on this route.
         lifetime_jitter: Option<Span> = None,
-        /// `stream.stall_limit` on this route.
+        /// `stream.stall_limit` on this route; `0` turns it off where `action = "proxy"`.
         stall_limit: Option<Span> = None,
         /// `stream.start_id` on this route.
         start_id: Option<bool> = None,
@@ -69,83 +157,117 @@ section! {
     }
 }
 
-/// A route's path, taken apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Pattern {
-    /// The whole path, as it stands.
-    Literal(String),
-    /// One segment is the channel's name: what stands before it, with its last `/`, and what follows it.
-    Segment {
-        /// Up to and with the `/` before the channel.
-        before: String,
-        /// What follows the channel: nothing, or a `/` and more.
-        after: String,
-    },
-    /// All segments from here on are channels' names: what stands before them, with its last `/`.
-    Rest {
-        /// Up to and with the `/` before the channels.
-        before: String,
-    },
-}
-
-impl Pattern {
-    /// Takes a path apart; the error says what is wrong and what is allowed.
-    pub fn parse(path: &str) -> Result<Self, String> {
-        let wrong = |why: &str| Err(format!("\"{path}\" {why}"));
-        if !path.starts_with('/') {
-            return wrong("must begin with \"/\"");
-        }
-        let pattern = match path.split_once('{') {
-            None => Self::Literal(path.to_owned()),
-            Some((before, rest)) => {
-                let Some((name, after)) = rest.split_once('}') else {
-                    return wrong("has a \"{\" without a \"}\"");
-                };
-                if after.contains('{') {
-                    return wrong("has more than one placeholder");
-                }
-                if !before.ends_with('/') || !(after.is_empty() || after.starts_with('/')) {
-                    return wrong("has a placeholder that is not a whole segment between two \"/\"");
-                }
-                match (name, after) {
-                    ("channel", _) => Self::Segment { before: before.to_owned(), after: after.to_owned() },
-                    ("channels...", "") => Self::Rest { before: before.to_owned() },
-                    ("channels...", _) => return wrong("must end with its {channels...}"),
-                    _ => {
-                        return wrong(&format!(
-                            "has an unknown placeholder {{{name}}}, expected {{channel}} or {{channels...}}"
-                        ));
-                    }
-                }
-            }
-        };
-        let literal = match &pattern {
-            Self::Literal(path) => is_path(path),
-            Self::Segment { before, after } => is_path(before) && is_path(after),
-            Self::Rest { before } => is_path(before),
-        };
-        if literal { Ok(pattern) } else { wrong("holds characters that a URL's path cannot hold as they are") }
-    }
-}
-
 impl Route {
-    pub(super) fn validate_all(all: &[Self]) -> Result<(), Problem> {
+    /// The options that have another value than their default, as they are written; without those that say where the route
+    /// is, what it does and with what.
+    ///
+    /// SECURITY: of header fields, whose values may be credentials, only the names.
+    pub fn given(&self) -> Vec<String> {
+        let (given, default) = (toml::Table::try_from(self).unwrap_or_default(), defaults::<Self>());
+        let names = Self::FIELDS.iter().map(|field| field.name).filter(|name| !SUBJECT.contains(name));
+        let changed = names
+            .filter_map(|name| Some((name, given.get(name)?)).filter(|(_, value)| default.get(name) != Some(value)));
+        changed
+            .map(|(name, value)| match value {
+                toml::Value::Table(fields) => {
+                    let fields: Vec<&str> = fields.keys().map(String::as_str).collect();
+                    format!("{name} = {{ {} }}", fields.join(", "))
+                }
+                value => format!("{name} = {value}"),
+            })
+            .collect()
+    }
+
+    pub(super) fn validate_all(all: &[Self], upstreams: &BTreeMap<String, Upstream>) -> Result<(), Problem> {
+        let mut earlier: Vec<(&Self, Pattern)> = Vec::new();
         for (index, route) in all.iter().enumerate() {
-            route.validate(&format!("route[{index}]"))?;
-            let same = |earlier: &&Self| earlier.listener == route.listener && earlier.path == route.path;
+            let section = format!("route[{index}]");
+            let pattern = route.validate(&section, upstreams)?;
+            let twin = earlier.iter().find(|(twin, like)| {
+                twin.listener == route.listener && twin.host == route.host && like.is_like(&pattern)
+            });
+            if let Some((twin, _)) = twin {
+                let place = match &route.host {
+                    Some(host) => format!("on the {} listener for {host}", route.listener),
+                    None => format!("on the {} listener", route.listener),
+                };
+                let reason = if twin.path == route.path {
+                    format!("\"{}\" has been given before {place}", route.path)
+                } else {
+                    format!("\"{}\" takes the same paths as \"{}\" {place}", route.path, twin.path)
+                };
+                return Err(Problem { key: format!("{section}.path"), reason });
+            }
+            earlier.push((route, pattern));
+        }
+        Ok(())
+    }
+
+    fn validate(&self, section: &str, upstreams: &BTreeMap<String, Upstream>) -> Result<Pattern, Problem> {
+        let key = |name: &str| format!("{section}.{name}");
+        require(!self.path.is_empty(), key("path"), "is required, such as \"/live/{channels...}\"")?;
+        let pattern = Pattern::parse(&self.path).map_err(|reason| Problem { key: key("path"), reason })?;
+        self.validate_options(section)?;
+        self.validate_listener(section)?;
+        if self.action == Action::Proxy {
+            self.validate_proxy(section, &pattern, upstreams)?;
+        } else {
+            self.validate_channels(section, &pattern)?;
+            for (name, span) in [("ping", self.ping), ("stall_limit", self.stall_limit)] {
+                require(span != Some(Span::ZERO), key(name), "must be longer than 0")?;
+            }
+        }
+        require(self.max_channels != Some(0), key("max_channels"), "must be at least 1")?;
+        Ok(pattern)
+    }
+
+    /// What is not for this action may have no other value than its default.
+    fn validate_options(&self, section: &str) -> Result<(), Problem> {
+        let (given, default) = (toml::Table::try_from(self).unwrap_or_default(), defaults::<Self>());
+        for (name, actions) in OPTIONS {
+            let words: Vec<String> = actions.iter().map(|action| format!("\"{action}\"")).collect();
             require(
-                !all[..index].iter().any(|earlier| same(&earlier)),
-                format!("route[{index}].path"),
-                format!("\"{}\" has been given before on the {} listener", route.path, route.listener),
+                actions.contains(&self.action) || given.get(name) == default.get(name),
+                format!("{section}.{name}"),
+                format!("has no meaning with action = \"{}\", only with {}", self.action, words.join(" and ")),
             )?;
         }
         Ok(())
     }
 
-    fn validate(&self, section: &str) -> Result<(), Problem> {
+    fn validate_listener(&self, section: &str) -> Result<(), Problem> {
         let key = |name: &str| format!("{section}.{name}");
-        require(!self.path.is_empty(), key("path"), "is required, such as \"/live/{channels...}\"")?;
-        let pattern = Pattern::parse(&self.path).map_err(|reason| Problem { key: key("path"), reason })?;
+        if self.listener == Door::Public {
+            return require(
+                self.action != Action::Publish || self.public_publish,
+                key("action"),
+                "\"publish\" on the public listener lets everyone publish: set public_publish = true to allow it, or \
+                 listener = \"control\"",
+            );
+        }
+        require(
+            self.action != Action::Proxy,
+            key("listener"),
+            "cannot be \"control\" with action = \"proxy\", as requests to the control listener may carry its key",
+        )?;
+        require(
+            self.host.is_none(),
+            key("host"),
+            "is for the public listener; control.hosts lists those of the control listener",
+        )?;
+        require(!self.internal, key("internal"), "is for the public listener, where upstreams redirect requests")
+    }
+
+    fn validate_channels(&self, section: &str, pattern: &Pattern) -> Result<(), Problem> {
+        let key = |name: &str| format!("{section}.{name}");
+        require(
+            !matches!(pattern, Pattern::Path { .. }),
+            key("path"),
+            format!(
+                "\"{}\" names no channels, expected {{channel}} or {{channels...}}; {{path...}} is for action = \"proxy\"",
+                self.path
+            ),
+        )?;
         let literal = matches!(pattern, Pattern::Literal(_));
         require(
             !literal || !self.channels.is_empty(),
@@ -171,17 +293,100 @@ impl Route {
                 ),
             )?;
         }
-        require(
-            self.action != Action::Publish || self.listener != Door::Public || self.public_publish,
-            key("action"),
-            "\"publish\" on the public listener lets everyone publish: set public_publish = true to allow it, or \
-             listener = \"control\"",
-        )?;
-        for (name, span) in [("ping", self.ping), ("stall_limit", self.stall_limit)] {
-            require(span != Some(Span::ZERO), key(name), "must be longer than 0")?;
-        }
-        require(self.max_channels != Some(0), key("max_channels"), "must be at least 1")
+        Ok(())
     }
+
+    fn validate_proxy(
+        &self,
+        section: &str,
+        pattern: &Pattern,
+        upstreams: &BTreeMap<String, Upstream>,
+    ) -> Result<(), Problem> {
+        let key = |name: &str| format!("{section}.{name}");
+        require(
+            matches!(pattern, Pattern::Literal(_) | Pattern::Path { .. }),
+            key("path"),
+            format!(
+                "\"{}\" has a channel, expected {{path...}} at its end, or no placeholder, with action = \"proxy\"",
+                self.path
+            ),
+        )?;
+        known_upstream(self.upstream.as_deref(), upstreams)
+            .map_err(|reason| Problem { key: key("upstream"), reason })?;
+        self.validate_rewrite(pattern).map_err(|(name, reason)| Problem { key: key(name), reason })?;
+        check_set(&key("set_request"), &self.set_request)?;
+        check_removed(&key("remove_request"), &self.remove_request)?;
+        check_set(&key("set_response"), &self.set_response)?;
+        check_removed(&key("remove_response"), &self.remove_response)?;
+        require(
+            !(self.share && self.record),
+            key("share"),
+            "cannot be true together with record: a recorded stream belongs to the client that asked for it",
+        )?;
+        require(
+            !(self.reconnect && self.record),
+            key("reconnect"),
+            "cannot be true together with record: a recorded answer must not be asked for twice",
+        )?;
+        for (name, given) in
+            [("share_headers", !self.share_headers.is_empty()), ("share_credentials", self.share_credentials)]
+        {
+            require(self.share || !given, key(name), "has no meaning without share = true")?;
+        }
+        require(
+            self.share || self.record || self.grace == GRACE,
+            key("grace"),
+            "has no meaning without share = true or record = true",
+        )?;
+        for (index, name) in self.share_headers.iter().enumerate() {
+            check_name(&key(&format!("share_headers[{index}]")), name)?;
+        }
+        Ok(())
+    }
+
+    /// Checks how paths are changed; the error names the option.
+    fn validate_rewrite(&self, pattern: &Pattern) -> Result<(), (&'static str, String)> {
+        let has_rest = matches!(pattern, Pattern::Path { .. });
+        if self.strip_prefix && !has_rest {
+            return Err((
+                "strip_prefix",
+                format!("needs {{path...}} at the end of the path, \"{}\" has none", self.path),
+            ));
+        }
+        let Some(rewrite) = &self.rewrite else { return Ok(()) };
+        if self.strip_prefix {
+            return Err(("strip_prefix", "cannot be true together with rewrite, which says the whole path".to_owned()));
+        }
+        match (Pattern::parse(rewrite).map_err(|reason| ("rewrite", reason))?, has_rest) {
+            (Pattern::Path { .. }, true) | (Pattern::Literal(_), false) => Ok(()),
+            (_, true) => Err((
+                "rewrite",
+                format!(
+                    "\"{rewrite}\" must end with {{path...}}, as \"{}\" does, such as \"/v2/{{path...}}\"",
+                    self.path
+                ),
+            )),
+            (_, false) => Err((
+                "rewrite",
+                format!("\"{rewrite}\" cannot have a placeholder, as \"{}\" has none to take it from", self.path),
+            )),
+        }
+    }
+}
+
+fn known_upstream(name: Option<&str>, upstreams: &BTreeMap<String, Upstream>) -> Result<(), String> {
+    let Some(name) = name else {
+        return Err("is required with action = \"proxy\", the NAME of an [upstream.NAME]".to_owned());
+    };
+    if upstreams.contains_key(name) {
+        return Ok(());
+    }
+    let names = || upstreams.keys().map(String::as_str);
+    Err(match nearest(name, names()) {
+        Some(near) => format!("there is no [upstream.{name}], did you mean \"{near}\"?"),
+        None if upstreams.is_empty() => format!("there is no [upstream.{name}], nor any other"),
+        None => format!("there is no [upstream.{name}], known: {}", names().collect::<Vec<_>>().join(", ")),
+    })
 }
 
 /// The hub's rule for names, repeated here so that a wrong one is refused with its line.
@@ -194,31 +399,192 @@ fn is_channel(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+
+    const UPSTREAM: &str = "[upstream.app]\nservers = ['http://127.0.0.1:3000']\n[[route]]\naction = 'proxy'\n";
+
+    /// What is said of a proxy route to `app` that has these options.
+    fn proxy(options: &str) -> Result<(), String> {
+        let text = format!("{UPSTREAM}upstream = 'app'\n{options}");
+        Config::from_toml(&text).map(drop).map_err(|error| error.to_string())
+    }
 
     #[test]
-    fn pattern_of_each_kind_is_taken_apart() {
-        assert_eq!(Pattern::parse("/news"), Ok(Pattern::Literal("/news".to_owned())));
-        assert_eq!(Pattern::parse("/live/{channels...}"), Ok(Pattern::Rest { before: "/live/".to_owned() }));
+    fn options_are_each_for_some_action_and_all_are_known() {
+        let everywhere = ["path", "host", "action", "listener", "internal"];
+        for field in Route::FIELDS {
+            let listed = OPTIONS.iter().any(|(name, _)| *name == field.name);
+            assert!(listed != everywhere.contains(&field.name), "{}", field.name);
+        }
+        assert_eq!(OPTIONS.len() + everywhere.len(), Route::FIELDS.len());
+    }
+
+    #[test]
+    fn proxy_route_that_is_sound_loads() {
+        for options in [
+            "path = '/{path...}'\n",
+            "path = '/exact'\nrewrite = '/v2/exact'\n",
+            "path = '/api/{path...}'\nrewrite = '/v2/{path...}'\nping = '0'\nstall_limit = '0'\n",
+            "path = '/api/{path...}'\nstrip_prefix = true\nhost = '*.example'\ninternal = true\n",
+            "path = '/a'\nset_request = { 'X-Env' = 'prod' }\nremove_request = ['Cookie']\nset_response = {}\n",
+            "path = '/a'\nshare = true\nshare_headers = ['Accept-Language']\nshare_credentials = true\ngrace = '1s'\n",
+            "path = '/a'\nrecord = true\nsoft_failure = true\ngrace = '0'\nretry = '1s'\nretry_jitter = '1s'\n",
+            "path = '/a'\n[[route]]\npath = '/a'\nhost = 'a.example'\nchannels = ['a']\n",
+        ] {
+            assert_eq!(proxy(options), Ok(()), "{options}");
+        }
+    }
+
+    #[test]
+    fn proxy_route_that_is_unsound_is_refused_with_its_line() {
+        for (options, error) in [
+            (
+                "path = '/{channels...}'\n",
+                "6: route[0].path: \"/{channels...}\" has a channel, expected {path...} at its end, or no placeholder, with \
+                 action = \"proxy\"",
+            ),
+            (
+                "path = '/a'\nlistener = 'control'\n",
+                "7: route[0].listener: cannot be \"control\" with action = \"proxy\", as requests to the control listener may \
+                 carry its key",
+            ),
+            (
+                "path = '/a'\nstrip_prefix = true\n",
+                "7: route[0].strip_prefix: needs {path...} at the end of the path, \"/a\" has none",
+            ),
+            (
+                "path = '/a/{path...}'\nstrip_prefix = true\nrewrite = '/b/{path...}'\n",
+                "7: route[0].strip_prefix: cannot be true together with rewrite, which says the whole path",
+            ),
+            ("path = '/a'\nrewrite = 'b'\n", "7: route[0].rewrite: \"b\" must begin with \"/\""),
+            (
+                "path = '/a'\nrewrite = '/b/{path...}'\n",
+                "7: route[0].rewrite: \"/b/{path...}\" cannot have a placeholder, as \"/a\" has none to take it from",
+            ),
+            (
+                "path = '/a/{path...}'\nrewrite = '/b'\n",
+                "7: route[0].rewrite: \"/b\" must end with {path...}, as \"/a/{path...}\" does, such as \"/v2/{path...}\"",
+            ),
+            (
+                "path = '/a'\n\nset_request = { 'X-A' = 'a', 'Connection' = 'close' }\n",
+                "8: route[0].set_request.Connection: \"Connection\" belongs to the connection or says where a message ends, \
+                 and can be neither set nor removed",
+            ),
+            (
+                "path = '/a'\nset_response = { 'X-A' = 5 }\n",
+                "7: route[0].set_response.X-A: invalid type: integer `5`, expected a table of strings, such as { \"X-Env\" = \
+                 \"prod\" }",
+            ),
+            (
+                "path = '/a'\nset_response = 'X-A'\n",
+                "7: route[0].set_response: invalid type: string \"X-A\", expected a table of strings, such as { \"X-Env\" = \
+                 \"prod\" }",
+            ),
+            (
+                "path = '/a'\nremove_response = [\n  'Server',\n  'X Y',\n]\n",
+                "9: route[0].remove_response[1]: \"X Y\" is not the name of a header field, such as \"X-Env\"",
+            ),
+            (
+                "path = '/a'\nshare = true\nrecord = true\n",
+                "7: route[0].share: cannot be true together with record: a recorded stream belongs to the client that asked \
+                 for it",
+            ),
+            (
+                "path = '/a'\nreconnect = true\nrecord = true\n",
+                "7: route[0].reconnect: cannot be true together with record: a recorded answer must not be asked for twice",
+            ),
+            (
+                "path = '/a'\nshare_headers = ['Accept']\n",
+                "7: route[0].share_headers: has no meaning without share = true",
+            ),
+            (
+                "path = '/a'\nshare_credentials = true\n",
+                "7: route[0].share_credentials: has no meaning without share = true",
+            ),
+            ("path = '/a'\ngrace = '1s'\n", "7: route[0].grace: has no meaning without share = true or record = true"),
+            (
+                "path = '/a'\nshare = true\nshare_headers = ['']\n",
+                "8: route[0].share_headers[0]: \"\" is not the name of a header field, such as \"X-Env\"",
+            ),
+            (
+                "path = '/a'\nlifetime = '1s'\n",
+                "7: route[0].lifetime: has no meaning with action = \"proxy\", only with \"subscribe\"",
+            ),
+            (
+                "path = '/a'\nchannels = ['a']\n",
+                "7: route[0].channels: has no meaning with action = \"proxy\", only with \"subscribe\" and \"publish\"",
+            ),
+            (
+                "path = '/a'\nhost = 'a:80'\n",
+                "7: route[0].host: \"a:80\" has a port, which routes do not look at, expected a host such as \"app.example\", \
+                 or \"*.example\" for every name below one",
+            ),
+            (
+                "path = '/a'\nhost = 'a'\n[[route]]\npath = '/a'\nchannels = ['a']\nhost = 'A.'\n",
+                "9: route[1].path: \"/a\" has been given before on the public listener for a",
+            ),
+            (
+                "path = '/a/{path...}'\n[[route]]\npath = '/a/{channels...}'\n",
+                "8: route[1].path: \"/a/{channels...}\" takes the same paths as \"/a/{path...}\" on the public listener",
+            ),
+        ] {
+            assert_eq!(proxy(options), Err(format!("fantail.toml:{error}")));
+        }
+    }
+
+    #[test]
+    fn proxy_route_without_its_upstream_is_refused() {
+        let error = |text: &str| Config::from_toml(text).unwrap_err().to_string();
         assert_eq!(
-            Pattern::parse("/room/{channel}/events"),
-            Ok(Pattern::Segment { before: "/room/".to_owned(), after: "/events".to_owned() })
+            error(&format!("{UPSTREAM}path = '/a'\n")),
+            "fantail.toml:3: route[0].upstream: is required with action = \"proxy\", the NAME of an [upstream.NAME]"
+        );
+        assert_eq!(
+            error(&format!("{UPSTREAM}path = '/a'\nupstream = 'apq'\n")),
+            "fantail.toml:6: route[0].upstream: there is no [upstream.apq], did you mean \"app\"?"
+        );
+        assert_eq!(
+            error(&format!("{UPSTREAM}path = '/a'\nupstream = 'zebra'\n")),
+            "fantail.toml:6: route[0].upstream: there is no [upstream.zebra], known: app"
+        );
+        assert_eq!(
+            error("[[route]]\npath = '/a'\naction = 'proxy'\nupstream = 'zebra'\n"),
+            "fantail.toml:4: route[0].upstream: there is no [upstream.zebra], nor any other"
         );
     }
 
     #[test]
-    fn pattern_that_is_malformed_is_refused() {
-        for (path, why) in [
-            ("news", "must begin with \"/\""),
-            ("/a/{channel", "has a \"{\" without a \"}\""),
-            ("/{channel}/{channel}", "has more than one placeholder"),
-            ("/a{channel}", "has a placeholder that is not a whole segment between two \"/\""),
-            ("/{channel}x", "has a placeholder that is not a whole segment between two \"/\""),
-            ("/{channels...}/x", "must end with its {channels...}"),
-            ("/{room}", "has an unknown placeholder {room}, expected {channel} or {channels...}"),
-            ("/a b", "holds characters that a URL's path cannot hold as they are"),
-            ("/a?b={channel}", "has a placeholder that is not a whole segment between two \"/\""),
+    fn options_of_another_action_are_refused_with_their_line() {
+        for (options, error) in [
+            ("upstream = 'app'", "upstream: has no meaning with action = \"subscribe\", only with \"proxy\""),
+            ("hand_over = false", "hand_over: has no meaning with action = \"subscribe\", only with \"proxy\""),
+            (
+                "set_request = { A = 'b' }",
+                "set_request: has no meaning with action = \"subscribe\", only with \"proxy\"",
+            ),
+            (
+                "action = 'publish'\nping = '1s'",
+                "ping: has no meaning with action = \"publish\", only with \"subscribe\" and \"proxy\"",
+            ),
+            (
+                "listener = 'control'\nhost = 'a'",
+                "host: is for the public listener; control.hosts lists those of the control listener",
+            ),
+            (
+                "listener = 'control'\ninternal = true",
+                "internal: is for the public listener, where upstreams redirect requests",
+            ),
         ] {
-            assert_eq!(Pattern::parse(path), Err(format!("\"{path}\" {why}")));
+            let line = 2 + options.lines().count();
+            let text = format!("[[route]]\npath = '/{{channel}}'\n{options}\n");
+            let said = Config::from_toml(&text).unwrap_err().to_string();
+            assert_eq!(said, format!("fantail.toml:{line}: route[0].{error}"));
         }
+        let error = Config::from_toml("[[route]]\npath = '/a/{path...}'\n").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "fantail.toml:2: route[0].path: \"/a/{path...}\" names no channels, expected {channel} or {channels...}; \
+             {path...} is for action = \"proxy\""
+        );
     }
 }

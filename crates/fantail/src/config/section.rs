@@ -1,6 +1,8 @@
 //! How a section is declared: once, with its types, defaults and doc comments. The struct, its defaults, the keys that
 //! are allowed and the reference in `docs/configuration.md` all come from that one place.
 
+use std::collections::BTreeMap;
+
 /// What may be written for a setting.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
@@ -17,6 +19,13 @@ pub(super) enum Kind {
     Table(&'static [Field]),
     /// A list of tables, `[[table]]`.
     Tables {
+        /// The keys of each.
+        fields: &'static [Field],
+        /// The defaults of each.
+        defaults: fn() -> toml::Table,
+    },
+    /// Tables that have names, `[table.NAME]`.
+    Map {
         /// The keys of each.
         fields: &'static [Field],
         /// The defaults of each.
@@ -176,8 +185,20 @@ impl Setting for Vec<String> {
         Kind::Value { name: "list of strings", allowed: "a list of strings, such as [\"a\", \"b\"]", text: false };
 }
 
+impl Setting for BTreeMap<String, String> {
+    const KIND: Kind = Kind::Value {
+        name: "table of strings",
+        allowed: "a table of strings, such as { \"X-Env\" = \"prod\" }",
+        text: false,
+    };
+}
+
 impl<T: Section> Setting for Vec<T> {
     const KIND: Kind = Kind::Tables { fields: T::FIELDS, defaults: defaults::<T> };
+}
+
+impl<T: Section> Setting for BTreeMap<String, T> {
+    const KIND: Kind = Kind::Map { fields: T::FIELDS, defaults: defaults::<T> };
 }
 
 impl<T: Setting> Setting for Option<T> {

@@ -1,6 +1,5 @@
 //! The one type of response body: bytes, nothing, or the start of a stream whose socket is about to leave HTTP.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::takeover::Slot;
+use crate::proxy::{self, Failure};
 
 /// A response's body.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub enum Body {
     /// The first bytes of a stream. Whoever polls for more has been told everything that HTTP has to say: the connection
     /// takes the socket from here.
     Start(Bytes, Arc<Slot>),
+    /// As it comes from an upstream.
+    Proxied(proxy::Body),
 }
 
 impl Body {
@@ -29,10 +31,11 @@ impl Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Failure;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match &mut *self {
+            Self::Proxied(body) => Pin::new(body).poll_frame(cx),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Start(bytes, _) if !bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
@@ -45,13 +48,18 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Full(bytes) if bytes.is_empty())
+        match self {
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Start(..) => false,
+            Self::Proxied(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Start(..) => SizeHint::new(),
+            Self::Proxied(body) => body.size_hint(),
         }
     }
 }

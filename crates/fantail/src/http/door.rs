@@ -13,6 +13,7 @@ use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
 
 use super::error::Refusal;
+use super::host::without_port;
 use crate::config::{self, Secret};
 use crate::dialect::grip::Signer;
 
@@ -53,10 +54,10 @@ impl ControlDoor {
     pub fn admit_grip(&self, request: &Parts, signer: Option<&Signer>, now: Millis) -> Result<(), Refusal> {
         self.admit_origin(request)?;
         let Some(key) = &self.key else { return Ok(()) };
-        let signed = bearer(request).zip(signer).is_some_and(|(token, signer)| signer.check(token, now).is_ok());
+        let has_token = bearer(request).zip(signer).is_some_and(|(token, signer)| signer.check(token, now).is_ok());
         let password = password(request);
         let knows = |given: &[u8]| same(given, key.expose().as_bytes());
-        if signed || bearer(request).is_some_and(knows) || password.is_some_and(|password| knows(&password)) {
+        if has_token || bearer(request).is_some_and(knows) || password.is_some_and(|password| knows(&password)) {
             Ok(())
         } else {
             Err(Refusal::Unauthorized)
@@ -112,13 +113,6 @@ fn credentials<'r>(request: &'r Parts, scheme: &[u8]) -> Option<&'r [u8]> {
     let given = request.headers.get(AUTHORIZATION)?.as_bytes();
     let (given, rest) = given.split_at_checked(scheme.len())?;
     given.eq_ignore_ascii_case(scheme).then_some(rest.trim_ascii())
-}
-
-fn without_port(authority: &str) -> &str {
-    let Some((host, port)) = authority.rsplit_once(':') else { return authority };
-    // The colons of a bare IPv6 address are its own.
-    let whole = host.ends_with(']') || !host.contains(':');
-    if whole && port.bytes().all(|b| b.is_ascii_digit()) { host } else { authority }
 }
 
 /// Compares in a time that depends on the lengths alone.

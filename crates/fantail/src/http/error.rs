@@ -11,6 +11,10 @@ use thiserror::Error;
 
 use super::body::Body;
 use crate::dialect::grip::ItemError;
+use crate::proxy::Failure;
+
+/// When to come back after a 503, in seconds.
+const RETRY_SECONDS: u64 = 5;
 
 /// Why a request was refused. Nothing was done of it, unless the variant says so.
 #[derive(Debug, Error)]
@@ -95,9 +99,6 @@ pub enum Refusal {
         /// Why.
         source: PublishError,
     },
-    /// An application handed a request over in a way that cannot be followed.
-    #[error("the application handed this request over, but {0}")]
-    HandOver(String),
     /// There are as many subscriptions as there may be.
     #[error("there are {0} subscriptions, no more are allowed (hub.subscriptions)")]
     Subscriptions(usize),
@@ -113,6 +114,32 @@ pub enum Refusal {
     /// The server is about to stop.
     #[error("the server is stopping")]
     Stopping,
+    /// The target could mean another path to the upstream than it does here.
+    #[error("the path {0:?} is ambiguous: it may not hold dot segments, backslashes or control characters")]
+    Ambiguous(String),
+    /// A message that two parsers may read differently.
+    #[error("{0}")]
+    Unclear(&'static str),
+    /// An upstream gave no answer. Which server that was and what it did stands in the log, and is not for everybody.
+    #[error("{}", told(.0))]
+    Upstream(#[from] Failure),
+    /// An upstream asked for something that cannot be done.
+    #[error("the application's answer cannot be followed: {0}")]
+    HandOver(String),
+}
+
+/// What a client is told of a failed upstream.
+fn told(failure: &Failure) -> String {
+    match failure {
+        Failure::ClientBody | Failure::ClientSilent(_) | Failure::ClientTooLarge(_) | Failure::Loop(_) => {
+            failure.to_string()
+        }
+        Failure::Connect { .. } | Failure::AllDown { .. } => "the application cannot be reached".to_owned(),
+        Failure::ConnectTimeout { .. } | Failure::FirstByte(_) | Failure::Idle(_) => {
+            "the application did not answer in time".to_owned()
+        }
+        _ => "the application gave no proper answer".to_owned(),
+    }
 }
 
 impl Refusal {
@@ -131,6 +158,8 @@ impl Refusal {
             | Self::Header { .. }
             | Self::NotUtf8(_)
             | Self::Body
+            | Self::Ambiguous(_)
+            | Self::Unclear(_)
             | Self::Publish(PublishError::ReservedId | PublishError::UnsendableId(_)) => StatusCode::BAD_REQUEST,
             Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
@@ -139,13 +168,14 @@ impl Refusal {
             Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
             Self::Publish(PublishError::Channels(_)) => StatusCode::INSUFFICIENT_STORAGE,
             Self::ItemOf { source, .. } => Self::Publish(*source).status(),
-            Self::HandOver(_) => StatusCode::BAD_GATEWAY,
             Self::Subscribe(SubscribeError::Ended) => StatusCode::NO_CONTENT,
             Self::Subscribe(SubscribeError::Channels(_)) | Self::Subscriptions(_) | Self::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Upstream(failure) => failure.status(),
+            Self::HandOver(_) => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -164,13 +194,20 @@ impl Refusal {
             Self::Method(_, allowed) => drop(headers.insert(ALLOW, HeaderValue::from_static(allowed))),
             Self::Unauthorized => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             // What is left of the body would be taken for the next request.
-            Self::TooLarge(_) | Self::BodyTimeout(_) => {
+            Self::TooLarge(_)
+            | Self::BodyTimeout(_)
+            | Self::Unclear(_)
+            | Self::Upstream(Failure::ClientBody | Failure::ClientSilent(_) | Failure::ClientTooLarge(_)) => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            let seconds = match self {
+                Self::Upstream(Failure::AllDown { again, .. }) => again.as_secs() + 1,
+                _ => RETRY_SECONDS,
+            };
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         response
     }

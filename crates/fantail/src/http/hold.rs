@@ -20,12 +20,11 @@ use super::body::Body;
 use super::error::Refusal;
 use super::reply::Reply;
 use super::subscribe::{has_body, keeps_alive};
-use super::takeover::{Errand, Slot, Takeover};
+use super::takeover::{Errand, Slot, Subscriber, Takeover};
 use crate::config;
 use crate::dialect::grip::{self, Hold, Instruct, ResponseHold, StreamHold, Viewer};
 use crate::dialect::native;
 use crate::fanout::Style;
-use crate::metrics;
 
 /// Styles that are remembered to be shared. Beyond these a hold has one for itself.
 const STYLES: usize = 1024;
@@ -96,51 +95,27 @@ impl Holds {
     }
 }
 
-/// Follows the instructions in an application's answer, whose body is here in full.
-pub(super) async fn hand_over(
-    app: &App,
-    slot: &Arc<Slot>,
-    request: &Parts,
-    mut answer: response::Parts,
-    body: Bytes,
-) -> Response<Body> {
-    if !grip::is_document(&answer.headers) {
-        return match Instruct::of(&answer.headers) {
-            Ok(instruct) => hold(app, slot, request, answer, body, instruct).await,
-            Err(error) => refuse(app, request, &Refusal::HandOver(error.to_string())),
-        };
-    }
-    match grip::parse_document(&body) {
-        Ok(document) => {
-            (answer.status, answer.headers) = (document.status, document.headers);
-            hold(app, slot, request, answer, document.body, document.instruct).await
-        }
-        Err(error) => refuse(app, request, &Refusal::HandOver(error.to_string())),
-    }
-}
-
 /// Holds a request as its application asks: `answer` and `body` first and then what is published, or what is published first
 /// and `answer` and `body` when nothing comes in time.
 pub(super) async fn hold(
     app: &App,
     slot: &Arc<Slot>,
     request: &Parts,
-    answer: response::Parts,
-    body: Bytes,
-    instruct: Instruct,
-) -> Response<Body> {
-    match grant(app, slot, request, answer, body, &instruct) {
-        Ok(Some(response)) => response,
+    mut answer: response::Parts,
+    mut body: Bytes,
+) -> Result<Response<Body>, Refusal> {
+    let instruct = if grip::is_document(&answer.headers) {
+        let document = grip::parse_document(&body).map_err(|error| Refusal::HandOver(error.to_string()))?;
+        (answer.status, answer.headers, body) = (document.status, document.headers, document.body);
+        document.instruct
+    } else {
+        Instruct::of(&answer.headers).map_err(|error| Refusal::HandOver(error.to_string()))?
+    };
+    match grant(app, slot, request, answer, body, &instruct)? {
+        Some(response) => Ok(response),
         // The connection drops this future when it takes the socket.
-        Ok(None) => std::future::pending().await,
-        Err(refusal) => refuse(app, request, &refusal),
+        None => std::future::pending().await,
     }
-}
-
-fn refuse(app: &App, request: &Parts, refusal: &Refusal) -> Response<Body> {
-    metrics::add(&app.metrics.http.subscribe_refused, 1);
-    tracing::warn!(path = request.uri.path(), %refusal, "a request cannot be held as its application asks");
-    refusal.response()
 }
 
 /// The answer; `None` if the request leaves HTTP without one.
@@ -196,7 +171,7 @@ fn grant(
         let keep_alive = keeps_alive(request) && !has_body(request);
         let response = answering(status, headers, body, keep_alive);
         let errand = Errand::Answer { wait: instruct.timeout, keep_alive, response };
-        slot.ask(Takeover { plan, style, framing: Framing::Raw, errand });
+        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing: Framing::Raw, errand }));
         slot.all_said();
         return Ok(None);
     }
@@ -215,7 +190,7 @@ fn grant(
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
     let framing = if request.version == Version::HTTP_10 { Framing::Raw } else { Framing::Chunked };
-    slot.ask(Takeover { plan, style, framing, errand: Errand::Stream });
+    slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, errand: Errand::Stream }));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     Ok(Some(respond(status, headers, Body::Start(body, Arc::clone(slot)))))
 }

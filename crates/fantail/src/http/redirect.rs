@@ -9,58 +9,67 @@ use http::header::{
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
 
 use super::body::Body;
 use super::error::Refusal;
+use super::forward::Forwarded;
 use super::subscribe::has_body;
 use super::takeover::Slot;
-use super::{Action, App};
-use crate::metrics;
+use super::{Action, App, host, path};
+use crate::proxy::Answer;
 
-/// Serves the route that `target` names, to the client of `request`, with what is kept of the application's `answer`.
+/// What became of a request that was handed on.
+pub(super) enum Redirected {
+    /// It has its answer.
+    Done(Box<Response<Body>>),
+    /// The route was one to another upstream, which hands the request on in its turn.
+    Again(Box<(Parts, Answer)>),
+}
+
+/// Serves the route that `target` names, to the client of `request`, with what is `kept` of the application's answer.
 pub(super) async fn redirect(
     app: &App,
     slot: &Arc<Slot>,
     request: &Parts,
-    answer: &response::Parts,
-    target: &str,
-) -> Response<Body> {
-    match aim(request, target) {
-        Ok(aimed) => {
-            let kept = kept(&answer.headers);
-            let found = app.public.find(aimed.uri.path());
-            match found.as_ref().map(|found| (found.action, found.rest)) {
-                Some((Action::Subscribe(route), rest)) => route.answer(app, slot, &aimed, rest, &kept).await,
-                Some(_) => {
-                    refuse(app, request, format!("X-Accel-Redirect: the route of {target:?} does not subscribe"))
-                }
-                // Not 404, which would say that what the client asked for does not exist: it does, and the application or the
-                // configuration is to be put right.
-                None => refuse(app, request, format!("X-Accel-Redirect: no route serves {target:?}")),
-            }
+    kept: &HeaderMap,
+    target: &[u8],
+) -> Result<Redirected, Refusal> {
+    let target = std::str::from_utf8(target).map_err(|_| refusal("it is not valid UTF-8"))?;
+    let aimed = aim(request, target)?;
+    let path = path::normalise(aimed.uri.path());
+    let host = host::host(request);
+    // Not 404 if there is none, which would say that what the client asked for does not exist: it does, and the application
+    // or the configuration is to be put right.
+    let found = app.public.find_internal(host.as_deref(), &path);
+    let found = found.ok_or_else(|| refusal(&format!("no route serves {target:?}")))?;
+    match found.action {
+        Action::Subscribe(route) => {
+            Ok(Redirected::Done(Box::new(route.answer(app, slot, &aimed, found.rest, kept).await)))
         }
-        Err(why) => refuse(app, request, why),
+        Action::Forward(route) => match route.answer(app, slot, &aimed, None, found.rest, kept).await {
+            Forwarded::Done(response) => Ok(Redirected::Done(Box::new(response))),
+            Forwarded::HandedOver(mut answer) => {
+                dress(&mut answer.parts.headers, kept);
+                Ok(Redirected::Again(Box::new((aimed, answer))))
+            }
+        },
+        _ => Err(refusal(&format!("the route of {target:?} neither subscribes nor leads to an upstream"))),
     }
 }
 
-fn refuse(app: &App, request: &Parts, why: String) -> Response<Body> {
-    metrics::add(&app.metrics.http.subscribe_refused, 1);
-    let refusal = Refusal::HandOver(why);
-    tracing::warn!(path = request.uri.path(), %refusal, "an application's answer cannot be followed");
-    refusal.response()
+fn refusal(why: &str) -> Refusal {
+    Refusal::HandOver(format!("X-Accel-Redirect: {why}"))
 }
 
 /// The request as the route of `target` is to see it: its path and query count, the client's fields stay (among them
 /// `Last-Event-ID`), and like behind nginx it is a GET unless it was a HEAD.
-pub(super) fn aim(request: &Parts, target: &str) -> Result<Parts, String> {
+fn aim(request: &Parts, target: &str) -> Result<Parts, Refusal> {
     if target.starts_with('@') {
-        return Err(format!(
-            "X-Accel-Redirect: {target:?} is a named location of nginx; name a path, such as /sub/NAME"
-        ));
+        return Err(refusal(&format!("{target:?} is a named location of nginx; name a path, such as /sub/NAME")));
     }
     let path = target.starts_with('/').then(|| target.parse::<PathAndQuery>().ok()).flatten();
-    let path = path.ok_or_else(|| format!("X-Accel-Redirect: {target:?} is not a path that begins with \"/\""))?;
+    let path = path.ok_or_else(|| refusal(&format!("{target:?} is not a path that begins with \"/\"")))?;
     let mut aimed = request.clone();
     aimed.uri = Uri::from(path);
     if request.method != Method::HEAD {
@@ -85,6 +94,24 @@ pub(super) fn kept(answer: &HeaderMap) -> HeaderMap {
     kept
 }
 
+/// Adds what was kept to an answer's fields. An application that says something of other origins knows who asked: then what
+/// the answer says of them does not count.
+pub(super) fn dress(answer: &mut HeaderMap, kept: &HeaderMap) {
+    const MANY: [HeaderName; 3] = [SET_COOKIE, VARY, LINK];
+    if kept.keys().any(is_cors) {
+        let cors: Vec<_> = answer.keys().filter(|name| is_cors(name)).cloned().collect();
+        for name in cors {
+            answer.remove(name);
+        }
+    }
+    for name in kept.keys().filter(|name| !MANY.contains(name)) {
+        answer.remove(name);
+    }
+    for (name, value) in kept {
+        answer.append(name, value.clone());
+    }
+}
+
 fn is_kept(name: &HeaderName) -> bool {
     const KEPT: [HeaderName; 11] = [
         SET_COOKIE,
@@ -105,7 +132,7 @@ fn is_kept(name: &HeaderName) -> bool {
 }
 
 /// Whether a field says what pages of other origins may do.
-pub(super) fn is_cors(name: &HeaderName) -> bool {
+fn is_cors(name: &HeaderName) -> bool {
     name.as_str().starts_with("access-control-")
 }
 
@@ -141,7 +168,7 @@ mod tests {
     #[test]
     fn aim_at_no_path_is_refused() {
         for target in ["@push", "", "sub/a", "http://app.example/sub/a", "*", "?a", "/a b", "/a\nb"] {
-            let error = aim(&request("GET", &[]), target).unwrap_err();
+            let error = aim(&request("GET", &[]), target).unwrap_err().to_string();
             assert!(error.contains("X-Accel-Redirect") && error.contains(&format!("{target:?}")), "{error}");
         }
     }

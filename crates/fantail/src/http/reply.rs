@@ -41,7 +41,9 @@ impl Reply {
         let date = httpdate::fmt_http_date(SystemTime::now());
         out.extend_from_slice(format!("date: {date}\r\n\r\n").as_bytes());
         if !bodiless {
-            body.iter().for_each(|part| out.extend_from_slice(part));
+            for part in body {
+                out.extend_from_slice(part);
+            }
         }
         out
     }

@@ -15,7 +15,7 @@ use super::cors::Cors;
 use super::error::Refusal;
 use super::query::Query;
 use super::reply::Reply;
-use super::takeover::{Errand, Slot, Takeover};
+use super::takeover::{Errand, Slot, Subscriber, Takeover};
 use super::{App, redirect, table};
 use crate::config;
 use crate::dialect::native::{self, GapStyle, Native};
@@ -95,16 +95,12 @@ impl Subscribe {
         response
     }
 
-    /// Adds what every answer says of other origins, and what is kept. An application that says something of other origins
-    /// knows who asked: then the route's own rules are silent.
+    /// Adds what every answer says of other origins, and what is kept.
     fn dress(&self, request: &HeaderMap, kept: &HeaderMap, answer: &mut HeaderMap) {
-        let theirs = kept.keys().any(redirect::is_cors);
-        if let Some(cors) = self.cors.as_ref().filter(|_| !theirs) {
+        if let Some(cors) = &self.cors {
             cors.apply(request, answer);
         }
-        for (name, value) in kept {
-            answer.append(name, value.clone());
-        }
+        redirect::dress(answer, kept);
     }
 
     async fn grant(
@@ -119,7 +115,7 @@ impl Subscribe {
             Method::GET => {}
             Method::HEAD => {
                 self.names(rest)?;
-                return Ok(Self::head(Body::empty()));
+                return Ok(head(Body::empty()));
             }
             Method::OPTIONS => {
                 let mut response = Response::new(Body::empty());
@@ -145,11 +141,10 @@ impl Subscribe {
         };
         let style = Arc::clone(&self.style);
         let Some(wait) = wait else {
-            let spread = u64::try_from(self.retry_jitter.as_millis()).unwrap_or(u64::MAX);
-            let retry = self.retry.as_millis() as u64 + fastrand::u64(0..=spread);
+            let retry = super::retry_ms(self.retry, self.retry_jitter);
             let prologue = native::prologue(retry, plan.announce.filter(|_| start_id));
-            slot.ask(Takeover { plan, style, framing, errand: Errand::Stream });
-            let mut response = Self::head(Body::Start(Bytes::from(prologue), Arc::clone(slot)));
+            slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, errand: Errand::Stream }));
+            let mut response = head(Body::Start(Bytes::from(prologue), Arc::clone(slot)));
             // Not after HEAD, which has no stream that could take the connection with it.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return Ok(response);
@@ -163,7 +158,7 @@ impl Subscribe {
         let reply = Reply::new(StatusCode::OK, None, &self.answer_headers(request, kept), keep_alive);
         let response = Box::new(move |due: &[u8]| reply.with(&[&lead, due]));
         let errand = Errand::Answer { wait, keep_alive, response };
-        slot.ask(Takeover { plan, style, framing: Framing::Raw, errand });
+        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing: Framing::Raw, errand }));
         slot.all_said();
         // The connection drops this future when it takes the socket.
         std::future::pending().await
@@ -171,16 +166,6 @@ impl Subscribe {
 
     fn names(&self, rest: &str) -> Result<Vec<ChannelName>, Refusal> {
         if self.channels.is_empty() { table::channels(rest, self.max_channels) } else { Ok(self.channels.clone()) }
-    }
-
-    /// The head of a stream. A stock nginx in front streams such an answer through without a setting.
-    fn head(body: Body) -> Response<Body> {
-        let mut response = Response::new(body);
-        let headers = response.headers_mut();
-        for (name, value) in STREAM_HEADERS {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        response
     }
 
     fn answer_headers(&self, request: &Parts, kept: &HeaderMap) -> HeaderMap {
@@ -191,6 +176,16 @@ impl Subscribe {
         }
         headers
     }
+}
+
+/// The head of a stream. A stock nginx in front streams such an answer through without a setting.
+pub(super) fn head(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    for (name, value) in STREAM_HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 const STREAM_HEADERS: [(HeaderName, &str); 3] = [

@@ -1,5 +1,14 @@
-//! The route table: path patterns and the action behind each. The most specific path wins: a literal one, else the one with
-//! the longest text before its placeholder.
+//! The route table: hosts, path patterns and the action behind each.
+//!
+//! The host decides first, then the path. Of the routes that have a host, those of exactly the request's host come first,
+//! then those of the longest `*.` host above it; the first of these groups that has the path answers. Routes without a host
+//! belong to every host and come last, with one exception: a route with a host that takes every path (`/{path...}`) is that
+//! host's last resort and comes after the routes without a host that say more of the path. So the native routes, and whatever
+//! else is for every host, are reached under a host that is otherwise passed to an upstream as a whole.
+//!
+//! Within a group the most specific path wins: a literal one, else the one with the longest text before its placeholder.
+//!
+//! An internal route takes its paths from the routes behind it even where it may not answer.
 
 use std::collections::HashSet;
 
@@ -7,19 +16,77 @@ use fantail_hub::{ChannelName, NameError};
 use percent_encoding::percent_decode_str;
 
 use super::error::Refusal;
-use crate::config::Pattern;
+use crate::config::{Config, Host, Pattern};
 use crate::dialect::grip;
+
+/// Where a route is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The host it is for; `None` for every host.
+    pub host: Option<Host>,
+    /// The paths it takes.
+    pub pattern: Pattern,
+    /// Whether it is not for requests from outside.
+    pub internal: bool,
+}
+
+impl Place {
+    /// These paths, for everyone on every host.
+    pub fn anywhere(pattern: Pattern) -> Self {
+        Self { host: None, pattern, internal: false }
+    }
+
+    /// The native paths of that name, such as `/sub/{channels...}`.
+    pub fn native(config: &Config, name: &str) -> Self {
+        Self::anywhere(Pattern::Rest { before: format!("{}{name}/", config.native.prefix) })
+    }
+
+    /// Sorts what comes first before what comes later.
+    fn rank(&self) -> impl Ord + use<> {
+        let host = match &self.host {
+            Some(Host::Exact(_)) => (0, 0),
+            Some(Host::Below(name)) => (1, usize::MAX - name.len()),
+            None => (2, 0),
+        };
+        let path = match &self.pattern {
+            Pattern::Literal(path) => (0, usize::MAX - path.len(), 0),
+            Pattern::Segment { before, after } => (1, usize::MAX - before.len(), usize::MAX - after.len()),
+            Pattern::Rest { before } | Pattern::Path { before } => (1, usize::MAX - before.len(), usize::MAX),
+        };
+        (host, path)
+    }
+
+    fn is_for(&self, host: &str) -> bool {
+        self.host.as_ref().is_some_and(|own| own.takes(host))
+    }
+
+    /// What the path holds at the placeholder, if it is one of this place's.
+    fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
+        match &self.pattern {
+            Pattern::Literal(literal) => (path == literal).then_some(""),
+            Pattern::Segment { before, after } => {
+                let rest = path.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
+                (!rest.is_empty() && !rest.contains('/')).then_some(rest)
+            }
+            Pattern::Rest { before } | Pattern::Path { before } => path.strip_prefix(before.as_str()),
+        }
+    }
+}
 
 /// The routes of one listener.
 #[derive(Debug)]
 pub struct Table<A> {
-    /// Most specific first.
-    routes: Vec<(Pattern, A)>,
+    /// First come, first found.
+    routes: Vec<(Place, A)>,
+    /// How many of them have a host; they stand before the others.
+    with_host: usize,
 }
 
 /// A route that was found, with what the path holds at its placeholder, still encoded.
 #[derive(Debug)]
 pub struct Found<'t, 'p, A> {
+    /// Where the route stands.
+    pub place: &'t Place,
     /// What is to be done.
     pub action: &'t A,
     /// The placeholder's part of the path; empty for a literal path.
@@ -28,30 +95,37 @@ pub struct Found<'t, 'p, A> {
 
 impl<A> Table<A> {
     /// A table of these routes.
-    pub fn new(mut routes: Vec<(Pattern, A)>) -> Self {
+    pub fn new(mut routes: Vec<(Place, A)>) -> Self {
         // Stable: of equally specific routes the first counts.
-        routes.sort_by_key(|(pattern, _)| match pattern {
-            Pattern::Literal(path) => (0, usize::MAX - path.len(), 0),
-            Pattern::Segment { before, after } => (1, usize::MAX - before.len(), usize::MAX - after.len()),
-            Pattern::Rest { before } => (1, usize::MAX - before.len(), usize::MAX),
-        });
-        Self { routes }
+        routes.sort_by_cached_key(|(place, _)| place.rank());
+        let with_host = routes.iter().filter(|(place, _)| place.host.is_some()).count();
+        Self { routes, with_host }
     }
 
-    /// The route for a path, as it came.
-    pub fn find<'p>(&self, path: &'p str) -> Option<Found<'_, 'p, A>> {
-        self.routes.iter().find_map(|(pattern, action)| {
-            let rest = match pattern {
-                Pattern::Literal(literal) => (path == literal).then_some("")?,
-                Pattern::Segment { before, after } => {
-                    let rest = path.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
-                    (!rest.is_empty() && !rest.contains('/')).then_some(rest)?
-                }
-                Pattern::Rest { before } => path.strip_prefix(before.as_str())?,
-            };
-            Some(Found { action, rest })
-        })
+    /// The route for a request from outside: host and path as [`super::host::normalise`] and [`super::path::normalise`] leave
+    /// them.
+    pub fn find<'p>(&self, host: Option<&str>, path: &'p str) -> Option<Found<'_, 'p, A>> {
+        self.find_internal(host, path).filter(|found| !found.place.internal)
     }
+
+    /// The route for a request that an upstream's answer led to, internal or not.
+    pub fn find_internal<'p>(&self, host: Option<&str>, path: &'p str) -> Option<Found<'_, 'p, A>> {
+        let (with_host, everywhere) = self.routes.split_at(self.with_host);
+        let own = host.and_then(|host| first(with_host.iter().filter(|(place, _)| place.is_for(host)), path));
+        if own.as_ref().is_some_and(|own| !own.place.pattern.is_catch_all()) {
+            return own;
+        }
+        let other = first(everywhere.iter(), path);
+        match &other {
+            Some(found) if own.is_none() || !found.place.pattern.is_catch_all() => other,
+            _ => own,
+        }
+    }
+}
+
+/// The first of some routes that has the path.
+fn first<'t, 'p, A: 't>(mut routes: impl Iterator<Item = &'t (Place, A)>, path: &'p str) -> Option<Found<'t, 'p, A>> {
+    routes.find_map(|(place, action)| Some(Found { place, action, rest: place.rest(path)? }))
 }
 
 /// The channels that a part of a path names: split at raw slashes, each segment decoded once, empty ones and repeats folded.
@@ -97,14 +171,22 @@ pub fn channel(segment: &str) -> Result<ChannelName, Refusal> {
 mod tests {
     use super::*;
 
-    fn table(paths: &[&'static str]) -> Table<&'static str> {
-        Table::new(paths.iter().map(|path| (Pattern::parse(path).unwrap(), *path)).collect())
+    fn place(route: &str) -> Place {
+        let (host, path) = route.split_at(route.find('/').unwrap());
+        let (host, internal) = host.strip_prefix('!').map_or((host, false), |host| (host, true));
+        let host = (!host.is_empty()).then(|| host.parse().unwrap());
+        Place { host, pattern: Pattern::parse(path).unwrap(), internal }
+    }
+
+    /// Routes that are written as a host and a path; a "!" in front makes them internal.
+    fn table(routes: &[&'static str]) -> Table<&'static str> {
+        Table::new(routes.iter().map(|route| (place(route), *route)).collect())
     }
 
     #[test]
     fn find_the_most_specific_path_wins() {
         let table = table(&["/sub/{channels...}", "/sub/special", "/sub/{channel}/raw", "/{channels...}"]);
-        let find = |path| table.find(path).map(|found| (*found.action, found.rest));
+        let find = |path| table.find(None, path).map(|found| (*found.action, found.rest));
         assert_eq!(find("/sub/special"), Some(("/sub/special", "")));
         assert_eq!(find("/sub/a/raw"), Some(("/sub/{channel}/raw", "a")));
         assert_eq!(find("/sub/a/b/raw"), Some(("/sub/{channels...}", "a/b/raw")));
@@ -113,11 +195,76 @@ mod tests {
     }
 
     #[test]
+    fn find_the_rest_of_a_path_may_be_empty() {
+        let table = table(&["/api/{path...}"]);
+        let find = |path| table.find(None, path).map(|found| found.rest);
+        assert_eq!(find("/api/"), Some(""));
+        assert_eq!(find("/api//a/"), Some("/a/"));
+        assert_eq!(find("/api"), None);
+    }
+
+    #[test]
     fn find_outside_every_route_is_nothing() {
         let table = table(&["/sub/{channels...}", "/x"]);
         for path in ["/", "/sub", "/subs/a", "/x/", "/SUB/a"] {
-            assert!(table.find(path).is_none(), "{path}");
+            assert!(table.find(None, path).is_none(), "{path}");
         }
+    }
+
+    #[test]
+    fn find_the_host_decides_before_the_path() {
+        let table = table(&[
+            "/api/exact",
+            "/api/{path...}",
+            "*.example/api/{path...}",
+            "*.b.example/api/{path...}",
+            "a.b.example/api/{path...}",
+            "*.b.example/only/{path...}",
+        ]);
+        let find = |host, path| table.find(host, path).map(|found| *found.action);
+        assert_eq!(find(Some("a.b.example"), "/api/exact"), Some("a.b.example/api/{path...}"));
+        assert_eq!(find(Some("x.b.example"), "/api/exact"), Some("*.b.example/api/{path...}"));
+        assert_eq!(find(Some("x.example"), "/api/exact"), Some("*.example/api/{path...}"));
+        assert_eq!(find(Some("other"), "/api/exact"), Some("/api/exact"));
+        assert_eq!(find(None, "/api/a"), Some("/api/{path...}"));
+        assert_eq!(find(Some("a.b.example"), "/only/a"), Some("*.b.example/only/{path...}"));
+        assert_eq!(find(Some("b.example"), "/only/a"), None);
+    }
+
+    #[test]
+    fn find_a_hosts_catch_all_yields_to_what_is_for_every_host() {
+        let table = table(&[
+            "/sub/{channels...}",
+            "/{path...}",
+            "*.example/wild/{path...}",
+            "*.example/{path...}",
+            "app.example/{path...}",
+            "app.example/sub/own",
+        ]);
+        let find = |host, path| table.find(host, path).map(|found| *found.action);
+        assert_eq!(find(Some("app.example"), "/sub/a"), Some("/sub/{channels...}"));
+        assert_eq!(find(Some("app.example"), "/sub/own"), Some("app.example/sub/own"));
+        assert_eq!(find(Some("app.example"), "/a"), Some("app.example/{path...}"));
+        assert_eq!(find(Some("app.example"), "/"), Some("app.example/{path...}"));
+        // Between hosts there is no such exception: one name's catch-all is not undone by a wider name.
+        assert_eq!(find(Some("app.example"), "/wild/a"), Some("app.example/{path...}"));
+        assert_eq!(find(Some("x.example"), "/wild/a"), Some("*.example/wild/{path...}"));
+        assert_eq!(find(Some("x.example"), "/a"), Some("*.example/{path...}"));
+        assert_eq!(find(Some("other"), "/a"), Some("/{path...}"));
+        assert_eq!(find(None, "/a"), Some("/{path...}"));
+    }
+
+    #[test]
+    fn find_internal_routes_only_from_inside() {
+        let table = table(&["!/private/{channels...}", "/{path...}", "!a.example/x", "/x"]);
+        let find = |host, path| table.find(host, path).map(|found| *found.action);
+        let inside = |host, path| table.find_internal(host, path).map(|found| *found.action);
+        assert_eq!(find(None, "/private/a"), None, "nor may the upstream of the catch-all see it");
+        assert_eq!(inside(None, "/private/a"), Some("!/private/{channels...}"));
+        assert_eq!(inside(None, "/a"), Some("/{path...}"));
+        assert_eq!(find(Some("a.example"), "/x"), None);
+        assert_eq!(find(Some("b.example"), "/x"), Some("/x"));
+        assert_eq!(inside(Some("a.example"), "/x"), Some("!a.example/x"));
     }
 
     #[test]

@@ -1,20 +1,43 @@
-//! How a request leaves HTTP: what is to be done with the socket, and when it may be taken.
+//! How a request leaves HTTP: what is to be done with the socket, and when it may be taken; and what is said before an
+//! answer. What a request and its connection know of each other stands in the connection's slot.
 //!
 //! The socket may be taken only when hyper has said everything *and* its buffer has been flushed since: counting bytes is
 //! not enough, and after a HEAD the body is never polled. One slot per connection; the listener watches it.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use fantail_hub::{Framing, Plan};
 use parking_lot::Mutex;
 
 use crate::fanout::{Respond, Style};
+use crate::proxy::Client;
 
 /// What is to be done with the socket.
+pub enum Takeover {
+    /// It goes to a shard.
+    Subscriber(Subscriber),
+    /// Nothing was sent: it goes to whoever answers the request in HTTP's place, and may come back.
+    Guest(Guest),
+}
+
+/// Answers a request in HTTP's place.
+pub type Guest = Box<dyn FnOnce(Client) + Send>;
+
+impl fmt::Debug for Takeover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subscriber(subscriber) => subscriber.fmt(f),
+            Self::Guest(_) => f.write_str("Guest"),
+        }
+    }
+}
+
+/// A subscriber on its way to a shard.
 #[derive(Debug)]
-pub struct Takeover {
+pub struct Subscriber {
     /// What the subscriber listens to, and from where.
     pub plan: Plan,
     /// How its route behaves.
@@ -55,14 +78,38 @@ impl fmt::Debug for Errand {
 const SAID: u8 = 1;
 const FLUSHED: u8 = 2;
 
+/// The most that is said before an answer and not yet sent, in bytes; what is beyond it is not said.
+const MAX_INTERIM: usize = 64 << 10;
+
 /// Where a request leaves its takeover for its connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Slot {
+    peer: SocketAddr,
     takeover: Mutex<Option<Takeover>>,
     state: AtomicU8,
+    /// Somebody has to know at once when the client leaves.
+    watched: AtomicBool,
+    /// Interim answers that have not been sent.
+    interim: Mutex<Vec<u8>>,
 }
 
 impl Slot {
+    /// The slot of a connection.
+    pub fn new(peer: SocketAddr) -> Self {
+        Self {
+            peer,
+            takeover: Mutex::default(),
+            state: AtomicU8::new(0),
+            watched: AtomicBool::new(false),
+            interim: Mutex::default(),
+        }
+    }
+
+    /// Who is at the connection's other end.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
     /// Asks for the socket to be taken over once all is said.
     pub fn ask(&self, takeover: Takeover) {
         *self.takeover.lock() = Some(takeover);
@@ -86,5 +133,29 @@ impl Slot {
             return None;
         }
         self.takeover.lock().take()
+    }
+
+    /// From here on, or from here on no longer, the answer costs somebody else something: the client's leaving ends it at
+    /// once, whatever hides it.
+    pub fn watch(&self, watched: bool) {
+        self.watched.store(watched, Ordering::Relaxed);
+    }
+
+    /// See [`Slot::watch`].
+    pub fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    /// Says something before the answer (RFC 9110 §15.2).
+    pub fn say_before(&self, mut head: Vec<u8>) {
+        let mut interim = self.interim.lock();
+        if interim.len() + head.len() <= MAX_INTERIM {
+            interim.append(&mut head);
+        }
+    }
+
+    /// What is to be sent before anything else that HTTP says.
+    pub fn take_interim(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.interim.lock())
     }
 }

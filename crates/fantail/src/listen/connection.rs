@@ -23,8 +23,9 @@ use super::Shared;
 use super::wire::{Line, Wire};
 use crate::config::Door;
 use crate::fanout::{Answer, Attach, Errand, TakeBack};
-use crate::http::takeover::{self, Slot, Takeover};
+use crate::http::takeover::{self, Slot, Subscriber, Takeover};
 use crate::metrics;
+use crate::proxy::Client;
 
 /// How the connections of one listener are served.
 pub struct Connections {
@@ -78,7 +79,7 @@ impl Connections {
         peer: SocketAddr,
         early: Option<Bytes>,
     ) -> Option<(Box<Takeover>, TcpStream, Bytes)> {
-        let slot = Arc::new(Slot::default());
+        let slot = Arc::new(Slot::new(peer));
         let asked = AtomicBool::new(early.is_some());
         let early = early.unwrap_or_default();
         let service = service_fn(|request| {
@@ -100,6 +101,7 @@ impl Connections {
                 Pin::new(&mut connection).graceful_shutdown();
             }
             let spoken = Pin::new(&mut connection).poll(cx);
+            line.say(&slot.take_interim());
             // Whatever hyper thinks of the rest: what was answered is sent.
             let sent = line.poll_send(cx);
             if let Poll::Ready(result) = spoken {
@@ -123,6 +125,9 @@ impl Connections {
                     }
                 }
             }
+            if slot.is_watched() && line.poll_gone(cx).is_ready() {
+                return Poll::Ready(None);
+            }
             if !asked.load(Ordering::Relaxed) && first.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
@@ -144,11 +149,28 @@ impl Connections {
         permit: OwnedSemaphorePermit,
         unread: Bytes,
     ) {
+        match takeover {
+            Takeover::Subscriber(subscriber) => self.subscribe(subscriber, socket, peer, permit, unread),
+            Takeover::Guest(guest) => {
+                let back = Box::new(move |socket, place, early| self.serve(socket, peer, place, Some(early)));
+                guest(Client { socket, early: unread, place: permit, back });
+            }
+        }
+    }
+
+    fn subscribe(
+        self: Arc<Self>,
+        subscriber: Subscriber,
+        socket: TcpStream,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+        unread: Bytes,
+    ) {
         let socket = match socket.into_std() {
             Ok(socket) => socket,
             Err(error) => return tracing::warn!(%error, %peer, "a socket could not leave HTTP"),
         };
-        let Takeover { plan, style, framing, errand } = takeover;
+        let Subscriber { plan, style, framing, errand } = subscriber;
         let shards = Arc::clone(&self.shared.app);
         let errand = match errand {
             takeover::Errand::Stream => Errand::Stream,

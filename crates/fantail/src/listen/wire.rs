@@ -2,14 +2,17 @@
 //! moment, so that the answers to pipelined requests leave together. hyper's own way of doing that (`pipeline_flush`) would
 //! keep an answer back for as long as anything is pipelined behind it, be it half a request or a stray line break.
 
-use std::io;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::http::takeover::Slot;
@@ -29,11 +32,13 @@ pub(super) struct Wire {
 pub(super) struct Line {
     socket: TcpStream,
     unsent: Mutex<BytesMut>,
+    /// Bytes may lie in the kernel although the runtime was told that there are none; see [`Line::poll_gone`].
+    held: AtomicBool,
 }
 
 impl Line {
     pub(super) fn new(socket: TcpStream) -> Arc<Self> {
-        Arc::new(Self { socket, unsent: Mutex::default() })
+        Arc::new(Self { socket, unsent: Mutex::default(), held: AtomicBool::new(false) })
     }
 
     /// Sends what was gathered; pending while the socket is full.
@@ -48,6 +53,26 @@ impl Line {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Adds to what is to be sent.
+    pub(super) fn say(&self, bytes: &[u8]) {
+        self.unsent.lock().extend_from_slice(bytes);
+    }
+
+    /// Ready when the client has left, wholly or by half. hyper does not see that while anything is pipelined behind the
+    /// request that is being answered: it has no reason to read on.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if ready!(self.socket.poll_read_ready(cx)).is_err() || is_closed(&self.socket) {
+                return Poll::Ready(());
+            }
+            // What lies there is for hyper, later. Until then it must not hide what comes behind it: the runtime is told that
+            // there was nothing, so that it tells of the next thing that happens.
+            self.held.store(true, Ordering::Relaxed);
+            let nothing = self.socket.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+            debug_assert!(nothing.is_err(), "nothing was read");
+        }
     }
 
     /// How much has not been sent, in bytes.
@@ -80,6 +105,19 @@ impl AsyncRead for Wire {
             self.early.advance(n);
             return Poll::Ready(Ok(()));
         }
+        if self.line.held.swap(false, Ordering::Relaxed) {
+            let socket = SockRef::from(&self.line.socket);
+            match (&*socket).read(buf.initialize_unfilled()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(n) => {
+                    buf.advance(n);
+                    // There may be more of which the runtime knows nothing.
+                    self.line.held.store(n > 0, Ordering::Relaxed);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
         loop {
             ready!(self.line.socket.poll_read_ready(cx))?;
             match self.line.socket.try_read_buf(buf) {
@@ -95,6 +133,7 @@ impl AsyncWrite for Wire {
         if self.line.unsent() >= MAX_UNSENT {
             ready!(self.line.poll_send(cx))?;
         }
+        self.line.say(&self.slot.take_interim());
         self.line.unsent.lock().extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
     }
@@ -110,4 +149,13 @@ impl AsyncWrite for Wire {
         socket2::SockRef::from(&self.line.socket).shutdown(std::net::Shutdown::Write)?;
         Poll::Ready(Ok(()))
     }
+}
+
+/// Whether the peer has said that it will send no more, or that there is no connection any more.
+fn is_closed(socket: &TcpStream) -> bool {
+    let mut watched = [PollFd::new(socket, PollFlags::RDHUP)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // It fails only for want of memory; then hyper may still find out.
+    let _ = rustix::event::poll(&mut watched, Some(&at_once));
+    watched[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
 }

@@ -208,3 +208,43 @@ fn native_routes_live_under_their_prefix() {
     assert_eq!(server.control().request("POST", "/pub/a", &[], b"x").status, 404);
     assert_eq!(server.control().get("/stats").status, 200, "the rest stays where it is");
 }
+
+#[test]
+fn routes_with_a_host_answer_for_it_alone() {
+    let server = TestServer::start(
+        "[[route]]\npath = '/news'\nhost = '*.example'\nchannels = ['wild']\n\
+         [[route]]\npath = '/news'\nhost = 'app.example'\nchannels = ['own']\n\
+         [[route]]\npath = '/{channels...}'\nhost = 'app.example'\n",
+    );
+    let subscribers = |channel: &str| server.control().request("GET", &format!("/stats/{channel}"), &[], b"").status;
+    for (host, path, channel) in [
+        ("App.Example.:8080", "/news", "own"),
+        ("x.example", "/news", "wild"),
+        ("app.example", "/other", "other"),
+        // What is for every host is reached under one that takes every path.
+        ("app.example", "/sub/native", "native"),
+    ] {
+        assert_eq!(subscribers(channel), 404, "nobody has asked for {channel} yet");
+        let _stream = server.public().subscribe_with(path, &[("Host", host)]);
+        assert_eq!(subscribers(channel), 200, "{host}{path}");
+    }
+    for host in ["example", "app.example.org"] {
+        assert_eq!(server.public().request("GET", "/news", &[("Host", host)], b"").status, 404, "{host}");
+    }
+    let mut client = server.public();
+    client.send("GET http://app.example/absolute HTTP/1.1\r\nHost: other\r\n\r\n");
+    client.stream();
+    assert_eq!(subscribers("absolute"), 200, "the target's host counts (RFC 9112 §3.2.2)");
+}
+
+#[test]
+fn routes_that_are_internal_are_not_found_from_outside() {
+    let server = TestServer::start(
+        "[[route]]\npath = '/private/{channels...}'\ninternal = true\n[[route]]\npath = '/{channels...}'\n",
+    );
+    for path in ["/private/a", "/%70rivate/a", "/private/"] {
+        let answer = server.public().request("GET", path, &[], b"");
+        assert_eq!((answer.status, answer.error()), (404, format!("there is nothing at {path}")));
+    }
+    server.public().subscribe_with("/privat/a", &[]);
+}

@@ -121,7 +121,7 @@ impl Instruct {
         }
     }
 
-    /// Reads an answer's fields. Fields of other uses (`Grip-Expose-Headers`, those of WebSockets) are passed over: none of
+    /// Reads an answer's fields. Fields of other uses (`Grip-Expose-Headers`, those of `WebSocket`) are passed over: none of
     /// them changes what such a hold delivers.
     ///
     /// # Errors

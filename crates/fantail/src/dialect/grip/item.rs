@@ -242,12 +242,12 @@ mod tests {
     use super::*;
     use crate::dialect::grip::envelope;
 
-    fn parse(body: Value) -> Result<Vec<Item>, String> {
+    fn parse(body: &Value) -> Result<Vec<Item>, String> {
         parse_items(body.to_string().as_bytes()).map_err(|error| error.to_string())
     }
 
     /// What the hub would hold of the first item.
-    fn first(body: Value) -> (Label, Formats, Option<String>) {
+    fn first(body: &Value) -> (Label, Formats, Option<String>) {
         let items = parse(body).unwrap();
         let message = Message::new(Millis(0), Kind::Data, items[0].message());
         let id = message.id().map(str::to_owned);
@@ -260,18 +260,18 @@ mod tests {
             {"channel": "a", "id": "2", "prev-id": "1", "formats": {"http-stream": {"content": "x\n"}}},
             {"channel": "a/b", "formats": {"http-stream": {"action": "close", "content": ""}}},
         ]});
-        let items = parse(body.clone()).unwrap();
+        let items = parse(&body).unwrap();
         let channels: Vec<_> = items.iter().map(|item| item.channel.as_str()).collect();
         assert_eq!(channels, ["grip:a", "grip:a%2Fb"]);
         assert_eq!(items.iter().map(|item| item.message().event.is_some()).collect::<Vec<_>>(), [false, true]);
-        let (label, formats, id) = first(body);
+        let (label, formats, id) = first(&body);
         assert_eq!((label.prev_id.as_deref(), id.as_deref()), (Some("1"), Some("2")));
         assert_eq!(formats.stream.unwrap().content, Content::Text("x\n".to_owned()));
     }
 
     #[test]
     fn items_as_the_python_library_sends_them() {
-        let (label, formats, _) = first(json!({"items": [{
+        let (label, formats, _) = first(&json!({"items": [{
             "channel": "a", "meta": {"skip_users": "1,2"},
             "http-stream": {"content-bin": "AP8=", "content-filters": ["build-id"]},
             "http-response": {"code": 201, "reason": "So", "headers": {"A": "b", "content-length": "3"}, "body": "x"},
@@ -339,7 +339,7 @@ mod tests {
                 "items[0].formats.http-response.body-patch is not understood here: send the whole body",
             ),
         ] {
-            assert_eq!(parse(body).unwrap_err(), expected);
+            assert_eq!(parse(&body).unwrap_err(), expected);
         }
         let error = parse_items(b"{").unwrap_err().to_string();
         assert!(error.starts_with("the body is not JSON: "), "{error}");

@@ -5,7 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use fantail_hub::Millis;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderValue;
@@ -20,6 +22,13 @@ const VALID: Duration = Duration::from_hours(1);
 const REUSED: Duration = Duration::from_mins(1);
 /// By how much the clocks of both sides may differ.
 const LEEWAY: Duration = Duration::from_secs(30);
+/// Keys are taken as libraries take them, with or without padding.
+const KEY: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// `{"typ":"JWT","alg":"HS256"}`.
 const HEADER: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9";
 
@@ -77,7 +86,7 @@ impl Signer {
     /// [`KeyError`].
     pub fn new(key: &str, issuer: &str) -> Result<Self, KeyError> {
         let bytes = match key.strip_prefix("base64:") {
-            Some(base64) => STANDARD.decode(base64).map_err(|_| KeyError::Base64)?,
+            Some(base64) => KEY.decode(base64).map_err(|_| KeyError::Base64)?,
             None => key.as_bytes().to_vec(),
         };
         // HMAC takes keys of any length (RFC 2104 §3).

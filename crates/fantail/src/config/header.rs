@@ -1,0 +1,115 @@
+//! Header fields that routes set and remove: which names and values there can be (RFC 9110 §5.1, §5.5).
+
+use std::collections::BTreeMap;
+
+use super::error::{Problem, require};
+
+/// Fields that belong to one connection, or say where a message ends: the proxy writes them itself (RFC 9110 §7.6.1).
+const OWN: [&str; 9] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// Whether it is a token (RFC 9110 §5.6.2).
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Checks a name under which a field may be looked up.
+pub(super) fn check_name(key: &str, name: &str) -> Result<(), Problem> {
+    require(is_token(name), key, format!("{name:?} is not the name of a header field, such as \"X-Env\""))
+}
+
+/// Checks names of fields that are removed.
+pub(super) fn check_removed(key: &str, names: &[String]) -> Result<(), Problem> {
+    names.iter().enumerate().try_for_each(|(index, name)| check_changed(&format!("{key}[{index}]"), name))
+}
+
+/// Checks fields that are set.
+pub(super) fn check_set(key: &str, fields: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let mut known: Vec<&str> = Vec::new();
+    for (name, value) in fields {
+        let key = format!("{key}.{name}");
+        check_changed(&key, name)?;
+        // SECURITY: values may be credentials and are not repeated.
+        let plain =
+            value.trim_ascii() == value && value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
+        require(
+            plain,
+            key.as_str(),
+            "has a value that a header field cannot have, expected visible ASCII with spaces within",
+        )?;
+        let twin = known.iter().find(|known| known.eq_ignore_ascii_case(name));
+        require(twin.is_none(), key.as_str(), "has been given before in another spelling")?;
+        known.push(name);
+    }
+    Ok(())
+}
+
+fn check_changed(key: &str, name: &str) -> Result<(), Problem> {
+    check_name(key, name)?;
+    require(
+        !OWN.iter().any(|own| own.eq_ignore_ascii_case(name)),
+        key,
+        format!(
+            "\"{name}\" belongs to the connection or says where a message ends, and can be neither set nor removed"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str, value: &str) -> Result<(), String> {
+        check_set("s", &BTreeMap::from([(name.to_owned(), value.to_owned())])).map_err(|problem| problem.reason)
+    }
+
+    #[test]
+    fn header_that_is_plain_may_be_set_and_removed() {
+        assert_eq!(set("X-Env", "prod, \t\"a\" ~"), Ok(()));
+        assert_eq!(set("Host", ""), Ok(()));
+        assert_eq!(check_removed("r", &["Cookie".to_owned(), "x_y".to_owned()]), Ok(()));
+    }
+
+    #[test]
+    fn header_that_cannot_be_one_is_refused() {
+        for name in ["", "X Env", "X-Env:", "Über"] {
+            let wrong = Err(format!("{name:?} is not the name of a header field, such as \"X-Env\""));
+            assert_eq!(set(name, "a"), wrong);
+        }
+        for value in ["a\r\nb: c", " a", "a ", "ü", "\0"] {
+            let wrong = "has a value that a header field cannot have, expected visible ASCII with spaces within";
+            assert_eq!(set("X-Env", value), Err(wrong.to_owned()));
+        }
+    }
+
+    #[test]
+    fn header_of_the_connection_is_refused() {
+        let names =
+            "Connection Transfer-Encoding Content-Length TE Upgrade Keep-Alive Proxy-Connection Trailer HTTP2-Settings";
+        for name in names.split(' ') {
+            let wrong = format!(
+                "\"{name}\" belongs to the connection or says where a message ends, and can be neither set nor removed"
+            );
+            assert_eq!(set(name, "a"), Err(wrong.clone()));
+            let problem = check_removed("r", &["Cookie".to_owned(), name.to_owned()]).unwrap_err();
+            assert_eq!(problem, Problem { key: "r[1]".to_owned(), reason: wrong });
+        }
+    }
+
+    #[test]
+    fn header_in_two_spellings_is_refused() {
+        let fields = BTreeMap::from([("X-Env", "a"), ("x-env", "b")].map(|(n, v)| (n.to_owned(), v.to_owned())));
+        let problem = check_set("s", &fields).unwrap_err();
+        let reason = "has been given before in another spelling".to_owned();
+        assert_eq!(problem, Problem { key: "s.x-env".to_owned(), reason });
+    }
+}

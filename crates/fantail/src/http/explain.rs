@@ -1,0 +1,232 @@
+//! Which route answers a request, and what it does of it, said for people. Asks the same table as requests do.
+
+use std::fmt::{self, Write};
+
+use http::{Method, Uri};
+use thiserror::Error;
+
+use super::host::normalise;
+use super::table::{Found, Place, Table, channels};
+use crate::config::{Action, Config, Door, Pattern, Route};
+use crate::proxy::rewrite::{Rewrite, is_ambiguous};
+
+/// Why a question cannot be answered.
+#[derive(Debug, Error)]
+pub enum ExplainError {
+    /// It is no request.
+    #[error("{0:?} is not a request, expected such as \"GET /path\" or \"GET https://host/path\"")]
+    Question(String),
+}
+
+/// What of the public routes answers `request`: a method, which may be left out, and a path or a URL.
+///
+/// # Errors
+/// If it is not a request.
+pub fn explain(config: &Config, request: &str) -> Result<String, ExplainError> {
+    let wrong = || ExplainError::Question(request.to_owned());
+    let words: Vec<&str> = request.split_ascii_whitespace().collect();
+    let (method, target) = match words[..] {
+        [target] => (Method::GET, target),
+        [method, target] => (Method::from_bytes(method.as_bytes()).map_err(|_| wrong())?, target),
+        _ => return Err(wrong()),
+    };
+    let uri: Uri = target.parse().map_err(|_| wrong())?;
+    if !target.starts_with('/') && uri.scheme().is_none() {
+        return Err(wrong());
+    }
+    let host = uri.authority().and_then(|authority| normalise(authority.as_str().as_bytes()));
+    let path = super::path::normalise(uri.path());
+    let table = public(config);
+    let mut text = format!("{method} {target}\n");
+    let found = table.find_internal(host.as_deref(), &path);
+    let written = match &found {
+        Some(found) => describe(&mut text, config, found, &uri),
+        None => line(&mut text, "route", "none, it is answered with 404"),
+    };
+    let written = written.and_then(|()| {
+        let left_out = host.is_none() && config.route.iter().any(|route| route.host.is_some());
+        if left_out { line(&mut text, "note", "routes with a host were left out, as no host is named") } else { Ok(()) }
+    });
+    debug_assert!(written.is_ok(), "a string takes all that is written");
+    Ok(text)
+}
+
+/// The public routes; `None` stands for the native one.
+fn public(config: &Config) -> Table<Option<(usize, &Route)>> {
+    let configured = config.route.iter().enumerate().rev().filter(|(_, route)| route.listener == Door::Public);
+    let mut routes: Vec<_> = configured
+        .filter_map(|(index, route)| {
+            // It was checked when the configuration was read.
+            let pattern = Pattern::parse(&route.path).ok()?;
+            Some((Place { host: route.host.clone(), pattern, internal: route.internal }, Some((index, route))))
+        })
+        .collect();
+    routes.push((Place::native(config, "sub"), None));
+    Table::new(routes)
+}
+
+fn describe(
+    text: &mut String,
+    config: &Config,
+    found: &Found<'_, '_, Option<(usize, &Route)>>,
+    uri: &Uri,
+) -> fmt::Result {
+    let Place { host, pattern, internal } = found.place;
+    match found.action {
+        Some((index, _)) => line(text, "route", format_args!("{pattern} (route[{index}])"))?,
+        None => line(text, "route", format_args!("{pattern} (native)"))?,
+    }
+    if *internal {
+        line(text, "internal", "answered with 404, unless an upstream's X-Accel-Redirect leads here")?;
+    }
+    match host {
+        Some(host) => line(text, "host", host)?,
+        None => line(text, "host", "every host")?,
+    }
+    let plain = Route::default();
+    let route = found.action.map_or(&plain, |(_, route)| route);
+    line(text, "action", route.action)?;
+    let mut options = route.given();
+    if route.action == Action::Proxy {
+        let name = route.upstream.as_deref().unwrap_or_default();
+        let servers = config.upstream.get(name).map(|upstream| upstream.servers.as_slice()).unwrap_or_default();
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        line(text, "upstream", format_args!("{name}: {}", servers.join(", ")))?;
+        if is_ambiguous(uri.path()) {
+            line(text, "target", "refused with 400, as the upstream may read another path in it")?;
+        } else {
+            line(text, "target", Rewrite::new(route).apply(uri.path(), found.rest, uri.query()))?;
+        }
+        if route.hand_over {
+            options.push("hand_over = true".to_owned());
+        }
+    } else if route.channels.is_empty() {
+        let most = route.max_channels.unwrap_or(config.stream.max_channels);
+        match channels(found.rest, most) {
+            Ok(names) => {
+                let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+                line(text, "channels", names.join(", "))?;
+            }
+            Err(refusal) => line(text, "channels", format_args!("refused: {refusal}"))?,
+        }
+    } else {
+        line(text, "channels", route.channels.join(", "))?;
+    }
+    if options.is_empty() { Ok(()) } else { line(text, "options", options.join(", ")) }
+}
+
+fn line(text: &mut String, name: &str, value: impl fmt::Display) -> fmt::Result {
+    writeln!(text, "  {name:8}  {value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "
+        [upstream.app]
+        servers = ['http://127.0.0.1:3000', 'unix:/run/app.sock']
+        [[route]]
+        path = '/api/{path...}'
+        host = '*.example'
+        action = 'proxy'
+        upstream = 'app'
+        rewrite = '/v2/{path...}'
+        share = true
+        grace = '5s'
+        set_request = { Authorization = 'Bearer hunter2', X-Env = 'prod' }
+        [[route]]
+        path = '/private/{channels...}'
+        internal = true
+        ping = '5s'
+        [[route]]
+        path = '/news'
+        channels = ['news', 'weather']
+        [[route]]
+        path = '/{path...}'
+        action = 'proxy'
+        upstream = 'app'
+        hand_over = false
+    ";
+
+    fn explained(request: &str) -> String {
+        explain(&Config::from_toml(CONFIG).unwrap(), request).unwrap()
+    }
+
+    #[test]
+    fn explain_a_proxy_route_says_what_the_upstream_is_asked_for() {
+        assert_eq!(
+            explained("POST https://a.example:8443/api/users?x=1"),
+            "POST https://a.example:8443/api/users?x=1\n  \
+               route     /api/{path...} (route[0])\n  \
+               host      *.example\n  \
+               action    proxy\n  \
+               upstream  app: http://127.0.0.1:3000, unix:/run/app.sock\n  \
+               target    /v2/users?x=1\n  \
+               options   set_request = { Authorization, X-Env }, share = true, grace = \"5s\", hand_over = true\n"
+        );
+        let refused = explained("https://a.example/api/..;/admin");
+        assert!(
+            refused.contains("target    refused with 400, as the upstream may read another path in it\n"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn explain_without_a_host_leaves_out_routes_with_one() {
+        assert_eq!(
+            explained("/api/users"),
+            "GET /api/users\n  \
+               route     /{path...} (route[3])\n  \
+               host      every host\n  \
+               action    proxy\n  \
+               upstream  app: http://127.0.0.1:3000, unix:/run/app.sock\n  \
+               target    /api/users\n  \
+               options   hand_over = false\n  \
+               note      routes with a host were left out, as no host is named\n"
+        );
+    }
+
+    #[test]
+    fn explain_a_subscribe_route_names_channels() {
+        let native = explained("GET http://a.example/sub/a%20b/c");
+        assert_eq!(
+            native,
+            "GET http://a.example/sub/a%20b/c\n  \
+               route     /sub/{channels...} (native)\n  \
+               host      every host\n  \
+               action    subscribe\n  \
+               channels  a b, c\n"
+        );
+        assert!(
+            explained("http://a.example/news")
+                .contains("(route[2])\n  host      every host\n  action    subscribe\n  channels  news, weather\n")
+        );
+        assert!(explained("http://a.example/sub/").contains("channels  refused: no channel was named\n"));
+        assert_eq!(
+            explained("http://a.example/private/x"),
+            "GET http://a.example/private/x\n  \
+               route     /private/{channels...} (route[1])\n  \
+               internal  answered with 404, unless an upstream's X-Accel-Redirect leads here\n  \
+               host      every host\n  \
+               action    subscribe\n  \
+               channels  x\n  \
+               options   ping = \"5s\"\n"
+        );
+    }
+
+    #[test]
+    fn explain_what_no_route_takes_is_not_found() {
+        let text = explain(&Config::default(), "GET /x").unwrap();
+        assert_eq!(text, "GET /x\n  route     none, it is answered with 404\n");
+    }
+
+    #[test]
+    fn explain_what_is_no_request_is_refused() {
+        for request in ["", "GET", "GET a.example", "GET /a HTTP/1.1", "G(T /a", "GET /a b"] {
+            let error = explain(&Config::default(), request).unwrap_err().to_string();
+            let expected = "is not a request, expected such as \"GET /path\" or \"GET https://host/path\"";
+            assert_eq!(error, format!("{request:?} {expected}"));
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Proxy routes: a request goes to an upstream, and its answer comes back as it is; an event stream from socket to socket.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use hyper::body::Incoming;
+
+use super::App;
+use super::body::Body;
+use super::cors::Cors;
+use super::error::Refusal;
+use super::takeover::{Slot, Takeover};
+use super::{follow, redirect, subscribe};
+use crate::config;
+use crate::metrics;
+use crate::proxy::rewrite::is_ambiguous;
+use crate::proxy::{self, Answer, Ask, Proxy, Reply, wants_events};
+
+/// What is told to an `EventSource` as the end of a stream, since any other answer would silence it for good
+/// (WHATWG HTML §9.2.3).
+const SOFTENED: [StatusCode; 4] = [
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::BAD_GATEWAY,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
+];
+
+/// What a proxy route does.
+#[derive(Debug)]
+pub struct Forward {
+    route: proxy::Route,
+    hand_over: bool,
+    /// When an `EventSource` is to come back after a failure, and by how much that varies.
+    soft: Option<(Duration, Duration)>,
+    cors: Cors,
+}
+
+/// What is left to do after an upstream has answered.
+pub enum Forwarded {
+    /// Nothing.
+    Done(Response<Body>),
+    /// The application lets go of the request: somebody else answers it.
+    HandedOver(Answer),
+}
+
+impl Forward {
+    /// A route of the configuration; `None` where its upstream does not exist, which the configuration rules out.
+    pub fn new(proxy: &Proxy, route: &config::Route, config: &config::Config) -> Option<Self> {
+        let retry = route.retry.unwrap_or(config.stream.retry).get();
+        let jitter = route.retry_jitter.unwrap_or(config.stream.retry_jitter).get();
+        Some(Self {
+            route: proxy.route(route, &config.stream)?,
+            hand_over: route.hand_over,
+            soft: route.soft_failure.then_some((retry, jitter)),
+            cors: Cors::new(&config.cors),
+        })
+    }
+
+    /// Passes a request on whose path holds `rest` at the placeholder. `kept` are fields of another application's answer that
+    /// go with this one; see [`super::redirect`].
+    pub async fn answer(
+        &self,
+        app: &App,
+        slot: &Arc<Slot>,
+        request: &Parts,
+        body: Option<Incoming>,
+        rest: &str,
+        kept: &HeaderMap,
+    ) -> Forwarded {
+        // The client's leaving has to reach the upstream, in its silence too.
+        slot.watch(true);
+        match self.pass_on(app, slot, request, body, rest, kept).await {
+            Ok(forwarded) => forwarded,
+            Err(refusal) => Forwarded::Done(self.refuse(app, request, &refusal)),
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        app: &App,
+        slot: &Arc<Slot>,
+        request: &Parts,
+        body: Option<Incoming>,
+        rest: &str,
+        kept: &HeaderMap,
+    ) -> Result<Forwarded, Refusal> {
+        check(request)?;
+        let interim = |head| slot.say_before(head);
+        let own = if self.hand_over { app.signature() } else { Vec::new() };
+        let ask = Ask { request, body, peer: slot.peer(), rest, own: &own, interim: &interim };
+        let mut answer = match app.proxy.ask(&self.route, ask).await? {
+            Reply::Answer(answer) => answer,
+            Reply::Upgrade(tunnel) => {
+                slot.ask(Takeover::Guest(Box::new(|client| drop(tokio::spawn(tunnel.run(client))))));
+                match leave(slot).await {}
+            }
+        };
+        if self.hand_over && follow::asks(&answer.parts.headers) {
+            return Ok(Forwarded::HandedOver(answer));
+        }
+        answer.keep_inward();
+        redirect::dress(&mut answer.parts.headers, kept);
+        if self.soft.is_some() && SOFTENED.contains(&answer.parts.status) && is_event_source(request) {
+            let why = format!("the application answered {}", answer.parts.status.as_u16());
+            return Ok(Forwarded::Done(self.soften(app, request, &answer.parts.headers, &why)));
+        }
+        if answer.is_events() && answer.is_free() {
+            let relay = app.proxy.relay(&self.route, request, answer);
+            slot.ask(Takeover::Guest(Box::new(|client| drop(tokio::spawn(relay(client))))));
+            match leave(slot).await {}
+        }
+        Ok(Forwarded::Done(answer.into_response(&self.route).map(Body::Proxied)))
+    }
+
+    fn refuse(&self, app: &App, request: &Parts, refusal: &Refusal) -> Response<Body> {
+        let status = refusal.status();
+        if self.soft.is_some() && SOFTENED.contains(&status) && is_event_source(request) {
+            return self.soften(app, request, &HeaderMap::new(), &refusal.to_string());
+        }
+        let mut response = refusal.response();
+        if status.is_server_error() && wants_html(&request.headers) {
+            *response.body_mut() = Body::Full(page(status, refusal).into());
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        }
+        response
+    }
+
+    /// A stream that ends at once and says when to come back.
+    fn soften(&self, app: &App, request: &Parts, answer: &HeaderMap, why: &str) -> Response<Body> {
+        metrics::add(&app.metrics.proxy.softened, 1);
+        let (retry, jitter) = self.soft.unwrap_or_default();
+        let retry = super::retry_ms(retry, jitter);
+        let mut text = Vec::new();
+        fantail_sse::encode::comment(&mut text, why);
+        fantail_sse::encode::retry(&mut text, retry);
+        let mut response = subscribe::head(Body::Full(Bytes::from(text)));
+        self.cors.apply(&request.headers, response.headers_mut());
+        // The application's own rules for other origins count where it has told them.
+        for (name, value) in answer.iter().filter(|(name, _)| name.as_str().starts_with("access-control-")) {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+        response
+    }
+}
+
+/// Waits for the connection to take the socket, which drops this.
+async fn leave(slot: &Slot) -> Infallible {
+    slot.watch(false);
+    slot.all_said();
+    std::future::pending().await
+}
+
+/// Refuses what an upstream could read as something else.
+fn check(request: &Parts) -> Result<(), Refusal> {
+    if request.method == Method::CONNECT {
+        return Err(Refusal::Method(request.method.to_string(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    let path = request.uri.path();
+    if is_ambiguous(path) {
+        return Err(Refusal::Ambiguous(path.to_owned()));
+    }
+    let mut hosts = request.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() || (host.is_none() && request.version == Version::HTTP_11) {
+        return Err(Refusal::Unclear("a request has exactly one Host"));
+    }
+    let mut codings = request.headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(Refusal::Unclear("the only Transfer-Encoding that is understood is chunked, once"));
+    }
+    if request.headers.get_all(CONTENT_LENGTH).iter().any(|length| !length.as_bytes().iter().all(u8::is_ascii_digit)) {
+        return Err(Refusal::Unclear("Content-Length is not a number"));
+    }
+    Ok(())
+}
+
+fn is_event_source(request: &Parts) -> bool {
+    request.method == Method::GET && wants_events(&request.headers)
+}
+
+fn wants_html(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().any(|value| value.as_bytes().windows(9).any(|word| word == b"text/html"))
+}
+
+/// What people see when the application is away.
+fn page(status: StatusCode, refusal: &Refusal) -> String {
+    let title = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width\"><title>{title}</title><style>body{{font:16px/1.5 \
+         system-ui,sans-serif;max-width:32em;margin:15vh auto;padding:0 1em}}@media(prefers-color-scheme:dark)\
+         {{body{{background:#111;color:#ddd}}}}</style><h1>{title}</h1><p>{}.</p></html>\n",
+        escape(&refusal.to_string())
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

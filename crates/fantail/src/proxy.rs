@@ -1,0 +1,384 @@
+//! The streaming reverse proxy: asks upstreams, and passes their answers on as they come. Knows neither the hub nor the
+//! routes: who asks decides what becomes of an answer.
+
+mod body;
+mod chunks;
+mod client;
+mod exchange;
+mod failure;
+mod fields;
+mod head;
+mod origin;
+mod pulse;
+mod reconnect;
+mod relay;
+mod request;
+pub mod rewrite;
+mod server;
+mod socket;
+mod tunnel;
+mod twain;
+mod upload;
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+use hyper::body::Incoming;
+
+use crate::config::{self, Config};
+use crate::metrics::{self, Metrics, ProxyMetrics};
+pub use body::Body;
+pub use client::{Back, Client};
+pub use failure::Failure;
+pub use relay::Stopping;
+pub use request::wants_events;
+pub use server::Shown;
+
+use fields::{Options, has_essence, is_inward};
+use head::{keeps_alive, write_field};
+use origin::Trust;
+use pulse::Pulse;
+use reconnect::Feed;
+use relay::{Framing, Terms};
+use request::{Changes, EVENT_STREAM, Making, Outgoing};
+use rewrite::Rewrite;
+use upstream::{Answered, BodyLimits, Tunnelled, Upstream};
+
+/// Tells an outer nginx to pass a stream on as it comes.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// All upstreams, and what is said to each of them.
+#[derive(Debug)]
+pub struct Proxy {
+    upstreams: BTreeMap<String, Arc<Upstream>>,
+    trust: Trust,
+    /// Our name in `Via`.
+    name: String,
+    body_silence: Duration,
+    metrics: Arc<ProxyMetrics>,
+    stopping: Stopping,
+}
+
+/// What a proxy route does to requests and answers.
+#[derive(Debug)]
+pub struct Route {
+    upstream: Arc<Upstream>,
+    rewrite: Rewrite,
+    request: Changes,
+    response: Changes,
+    max_body: u64,
+    ping: Duration,
+    stall_limit: Duration,
+    /// Answers are asked for as they are, whatever the client accepts: they are to be read here.
+    identity: bool,
+}
+
+/// A request to be passed on.
+pub struct Ask<'a> {
+    /// Its head.
+    pub request: &'a Parts,
+    /// Its body, if it has one.
+    pub body: Option<Incoming>,
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// What its path holds at the route's placeholder.
+    pub rest: &'a str,
+    /// Lines to be added to its head, each with its CRLF.
+    pub own: &'a [u8],
+    /// Is told of interim answers (1xx), as they are to be sent.
+    pub interim: &'a (dyn Fn(Vec<u8>) + Send + Sync),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Reply {
+    /// An answer.
+    Answer(Answer),
+    /// The connection changes to another protocol.
+    Upgrade(Tunnel),
+}
+
+/// An upstream's answer, without what belonged to its connection.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status and fields; those that speak to a proxy are still among them.
+    pub parts: http::response::Parts,
+    /// Its body.
+    pub body: Body,
+    /// It is an event stream.
+    events: bool,
+}
+
+/// A tunnel that is ready to be dug.
+#[derive(Debug)]
+pub struct Tunnel {
+    head: Vec<u8>,
+    upstream: Tunnelled,
+    idle: Duration,
+    metrics: Arc<ProxyMetrics>,
+}
+
+impl Proxy {
+    /// The upstreams of a configuration.
+    pub fn new(config: &Config, metrics: &Metrics, stopping: Stopping) -> Self {
+        let metrics = &metrics.proxy;
+        let made = |(name, upstream): (&String, &config::Upstream)| {
+            (name.clone(), Arc::new(Upstream::new(name, upstream, metrics)))
+        };
+        Self {
+            upstreams: config.upstream.iter().map(made).collect(),
+            trust: Trust::new(config.proxy.trusted.clone()),
+            name: config.proxy.name.clone(),
+            body_silence: config.listen.body_timeout.get(),
+            metrics: Arc::clone(metrics),
+            stopping,
+        }
+    }
+
+    /// Compiles a proxy route; `None` where its upstream does not exist, which the configuration rules out.
+    pub fn route(&self, route: &config::Route, stream: &config::Stream) -> Option<Route> {
+        let upstream = self.upstreams.get(route.upstream.as_ref()?)?;
+        Some(Route {
+            upstream: Arc::clone(upstream),
+            rewrite: Rewrite::new(route),
+            request: changes(&route.set_request, &route.remove_request),
+            response: changes(&route.set_response, &route.remove_response),
+            max_body: route.max_body.bytes() as u64,
+            ping: route.ping.unwrap_or(stream.ping).get(),
+            stall_limit: route.stall_limit.unwrap_or(stream.stall_limit).get(),
+            identity: route.share || route.record || route.reconnect,
+        })
+    }
+
+    /// The servers of every upstream, as statistics show them.
+    pub fn shown(&self) -> BTreeMap<&str, Vec<Shown>> {
+        self.upstreams.iter().map(|(name, upstream)| (name.as_str(), upstream.shown())).collect()
+    }
+
+    /// Closes connections that have been idle for too long. To be called about once a second.
+    pub fn tidy(&self) {
+        self.upstreams.values().for_each(|upstream| upstream.tidy());
+    }
+
+    /// Passes a request on and waits for the head of its answer.
+    ///
+    /// CANCEL SAFETY: dropping it closes the connection to the server.
+    ///
+    /// # Errors
+    /// [`Failure`]; the client has been told nothing.
+    pub async fn ask(&self, route: &Route, ask: Ask<'_>) -> Result<Reply, Failure> {
+        metrics::add(&self.metrics.requests, 1);
+        let asked = self.pass_on(route, ask).await;
+        if let Err(failure) = &asked {
+            metrics::add(&self.metrics.failures[failure.reason()], 1);
+            let cause = std::error::Error::source(failure).map(ToString::to_string);
+            tracing::warn!(upstream = route.upstream.name, %failure, cause, "no answer from an upstream");
+        }
+        asked
+    }
+
+    async fn pass_on(&self, route: &Route, ask: Ask<'_>) -> Result<Reply, Failure> {
+        let Ask { request, body, peer, rest, own, interim } = ask;
+        let making = Making {
+            peer,
+            trust: &self.trust,
+            name: &self.name,
+            changes: &route.request,
+            target: route.rewrite.apply(request.uri.path(), rest, request.uri.query()),
+            has_body: body.is_some(),
+            own,
+            fallback_host: route.upstream.host(),
+            last_event_id: None,
+            identity: route.identity,
+        };
+        let outgoing = Outgoing::new(request, making)?;
+        let limits = BodyLimits { silence: self.body_silence, size: route.max_body };
+        let speaks = request.version == Version::HTTP_11;
+        let told = |status, headers: &HeaderMap| {
+            if speaks {
+                interim(head_lines(status, headers));
+            }
+        };
+        match route.upstream.ask(&outgoing, body, limits, &told).await? {
+            Answered::Answer(status, headers, body) => {
+                Ok(Reply::Answer(Answer::new(request, route, status, headers, body)))
+            }
+            Answered::Upgraded(mut headers, upstream) => {
+                let protocol = headers.get(UPGRADE).cloned();
+                route.response.apply(&mut headers);
+                let mut head = head_lines(StatusCode::SWITCHING_PROTOCOLS, &headers);
+                head.truncate(head.len() - 2);
+                head.extend_from_slice(b"connection: upgrade\r\n");
+                if let Some(protocol) = protocol {
+                    write_field(&mut head, &UPGRADE, &protocol);
+                }
+                head.extend_from_slice(b"\r\n");
+                let idle = upstream.busy.server().limits.tunnel;
+                Ok(Reply::Upgrade(Tunnel { head, upstream, idle, metrics: Arc::clone(&self.metrics) }))
+            }
+        }
+    }
+
+    /// Passes an event stream on from socket to socket. What it returns runs until either end is done.
+    pub fn relay(
+        &self,
+        route: &Route,
+        request: &Parts,
+        answer: Answer,
+    ) -> impl FnOnce(Client) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + use<> {
+        let Answer { parts, mut body, .. } = answer;
+        body.endless();
+        let framing = if parts.headers.contains_key(CONTENT_LENGTH) {
+            Framing::Length
+        } else if request.version == Version::HTTP_10 {
+            Framing::Close
+        } else {
+            Framing::Chunks
+        };
+        let keeps_alive = keeps_alive(request.version, &request.headers) && framing != Framing::Close;
+        let mut head = head_lines(parts.status, &parts.headers);
+        head.truncate(head.len() - 2);
+        if framing == Framing::Chunks {
+            head.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        }
+        if !keeps_alive {
+            head.extend_from_slice(b"connection: close\r\n");
+        } else if request.version == Version::HTTP_10 {
+            head.extend_from_slice(b"connection: keep-alive\r\n");
+        }
+        if !parts.headers.contains_key(DATE) {
+            head.extend_from_slice(format!("date: {}\r\n", httpdate::fmt_http_date(SystemTime::now())).as_bytes());
+        }
+        head.extend_from_slice(b"\r\n");
+        let terms = Terms {
+            framing,
+            keeps_alive,
+            ping: if may_beat(&parts) { route.ping } else { Duration::ZERO },
+            stall_limit: route.stall_limit,
+            comes_back: request.method == Method::GET && wants_events(&request.headers),
+            metrics: Arc::clone(&self.metrics),
+            stopping: self.stopping.clone(),
+        };
+        let feed = Feed::new(body);
+        |client| Box::pin(relay::run(client, head, feed, terms))
+    }
+}
+
+impl Answer {
+    fn new(request: &Parts, route: &Route, status: StatusCode, headers: HeaderMap, mut body: Body) -> Self {
+        let options = Options::of(&headers);
+        // Where there is no body, or no more than a length, the field tells the length that there would be.
+        let chunked = headers.contains_key(TRANSFER_ENCODING);
+        let mut kept = HeaderMap::with_capacity(headers.len());
+        let mut last = None;
+        for (name, value) in headers {
+            last = name.or(last);
+            let Some(name) = &last else { continue };
+            if !options.take(name) && !(chunked && *name == CONTENT_LENGTH) {
+                kept.append(name.clone(), value);
+            }
+        }
+        let events = status == StatusCode::OK
+            && request.method != Method::HEAD
+            && kept.get(CONTENT_TYPE).is_some_and(|kind| has_essence(kind, EVENT_STREAM));
+        route.response.apply(&mut kept);
+        if events {
+            let policy = match kept.get(CACHE_CONTROL).map(HeaderValue::as_bytes) {
+                None => HeaderValue::from_static("no-store, no-transform"),
+                Some(policy) if policy.windows(12).any(|word| word.eq_ignore_ascii_case(b"no-transform")) => {
+                    HeaderValue::from_bytes(policy)
+                        .unwrap_or_else(|_| HeaderValue::from_static("no-store, no-transform"))
+                }
+                Some(policy) => HeaderValue::from_bytes(&[policy, b", no-transform"].concat())
+                    .unwrap_or_else(|_| HeaderValue::from_static("no-store, no-transform")),
+            };
+            kept.insert(CACHE_CONTROL, policy);
+        }
+        let length = kept.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        body.set_length(length.filter(|_| request.method != Method::HEAD));
+        let (mut parts, ()) = Response::new(()).into_parts();
+        parts.status = status;
+        parts.headers = kept;
+        Self { parts, body, events }
+    }
+
+    /// Whether it is an event stream that goes on with a body.
+    pub fn is_events(&self) -> bool {
+        self.events
+    }
+
+    /// Whether its request has been sent whole, so that the client's socket may be taken from HTTP.
+    pub fn is_free(&self) -> bool {
+        self.body.is_sent()
+    }
+
+    /// Whether its body comes as the client is to read it, without a coding on top.
+    pub fn is_plain(&self) -> bool {
+        !self.parts.headers.contains_key(CONTENT_ENCODING)
+    }
+
+    /// Takes out what speaks to a proxy and not to the client.
+    pub fn keep_inward(&mut self) {
+        let inward: Vec<_> = self.parts.headers.keys().filter(|name| is_inward(name)).cloned().collect();
+        for name in inward {
+            self.parts.headers.remove(name);
+        }
+        if self.events {
+            self.parts.headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+        }
+    }
+
+    /// The answer as HTTP sends it, with heartbeats where it is an event stream.
+    pub fn into_response(mut self, route: &Route) -> Response<Body> {
+        if self.events {
+            self.body.endless();
+            let pulse = if may_beat(&self.parts) { Pulse::new(route.ping) } else { None };
+            self.body.beat(pulse.filter(|_| !self.parts.headers.contains_key(CONTENT_LENGTH)));
+        }
+        Response::from_parts(self.parts, self.body)
+    }
+}
+
+impl Tunnel {
+    /// Passes bytes both ways until both ends are done.
+    pub async fn run(self, client: Client) {
+        tunnel::run(client, self.head, self.upstream, self.idle, self.metrics).await;
+    }
+}
+
+/// Whether comments may be put into a body: not where its bytes are coded, counted or signed.
+fn may_beat(parts: &http::response::Parts) -> bool {
+    let digests = ["repr-digest", "content-digest", "digest"];
+    !parts.headers.contains_key(CONTENT_ENCODING)
+        && !parts.headers.contains_key(CONTENT_LENGTH)
+        && digests.iter().all(|digest| !parts.headers.contains_key(*digest))
+}
+
+/// A head as it is sent to a client, with the blank line behind it.
+fn head_lines(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+    let options = Options::of(headers);
+    let reason = status.canonical_reason().unwrap_or("");
+    let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
+    for (name, value) in headers {
+        if !options.take(name) && *name != CONNECTION && (!is_inward(name) || *name == ACCEL_BUFFERING) {
+            write_field(&mut head, name, value);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+fn changes(set: &BTreeMap<String, String>, remove: &[String]) -> Changes {
+    // Both were checked when the configuration was read.
+    let name = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
+    let field = |(key, value): (&String, &String)| Some((name(key)?, HeaderValue::from_str(value).ok()?));
+    Changes { set: set.iter().filter_map(field).collect(), remove: remove.iter().filter_map(|key| name(key)).collect() }
+}
