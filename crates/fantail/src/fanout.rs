@@ -238,8 +238,9 @@ mod tests {
     use std::io::Read;
     use std::net::TcpListener;
 
+    use fantail_hub::hub::Publish;
     use fantail_hub::journal::MemoryJournal;
-    use fantail_hub::{ChannelName, Clock, HubLimits, Limits, Retention, StartAt};
+    use fantail_hub::{ChannelName, Clock, HubLimits, Limits, NewMessage, Retention, StartAt};
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -267,6 +268,47 @@ mod tests {
         let (style, framing) = (Arc::new(style), Framing::Chunked);
         shards.attach(Attach { socket, peer, permit, plan, style, framing, identity: None, errand });
         client
+    }
+
+    async fn publish(hub: &Hub, data: &str) {
+        let (channel, said) = (&ChannelName::parse("a").unwrap(), NewMessage { data, event: None, id: None });
+        hub.publish(Publish { channel, said, key: None, ends: false }).await.unwrap();
+    }
+
+    /// The connections that get a closing message end behind it, also where it does not fit into their sockets at once; the
+    /// channel goes on for those who come later.
+    #[tokio::test]
+    async fn message_that_closes_ends_the_connections_that_get_it() {
+        let journal = Arc::new(MemoryJournal::new(Duration::ZERO, 0));
+        let limits = HubLimits { message: 16 << 20, ..HubLimits::default() };
+        let retention = Retention::new(Limits { bytes: 64 << 20, ..Limits::default() }, []);
+        let hub = Arc::new(Hub::new(journal, retention, limits, Clock::system()));
+        let metrics = Arc::new(Metrics::new(1));
+        let shards = Shards::start(&hub, &metrics).unwrap();
+        let places = Arc::new(Semaphore::new(3));
+        // More than what both sockets hold.
+        let large = "x".repeat(8 << 20) + "close";
+        for last in ["close", &large] {
+            let mut clients = [
+                attach(&shards, &hub, &places, Errand::Stream).await,
+                attach(&shards, &hub, &places, Errand::Stream).await,
+            ];
+            for data in ["first", last, "second"] {
+                publish(&hub, data).await;
+            }
+            let expected = format!("6\r\nfirst\n\r\n{:x}\r\n{last}\n\r\n0\r\n\r\n", last.len() + 1);
+            for client in &mut clients {
+                let mut said = String::new();
+                client.read_to_string(&mut said).unwrap();
+                assert!(said == expected, "{} bytes, not {}", said.len(), expected.len());
+            }
+            let mut late = attach(&shards, &hub, &places, Errand::Stream).await;
+            publish(&hub, "third").await;
+            let mut said = [0; 11];
+            late.read_exact(&mut said).unwrap();
+            assert_eq!(&said, b"6\r\nthird\n\r\n");
+        }
+        shards.stop(FAREWELL).await;
     }
 
     /// Whoever arrives during the stop, or after it, is told like those who were there, and gives its place back.

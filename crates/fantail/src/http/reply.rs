@@ -67,7 +67,9 @@ mod tests {
         let headers =
             [("x-a", "1"), ("content-length", "99"), ("date", "never"), ("connection", "upgrade"), ("x-a", "2")];
         let mut map = HeaderMap::new();
-        headers.into_iter().for_each(|(name, value)| drop(map.append(name, HeaderValue::from_static(value))));
+        for (name, value) in headers {
+            map.append(name, HeaderValue::from_static(value));
+        }
         let reply = Reply::new(StatusCode::CREATED, Some("Made It"), &map, true);
         assert_eq!(
             text(reply.with(&[b"ab", b"", b"c"])),
