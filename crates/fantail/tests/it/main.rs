@@ -14,6 +14,7 @@ mod cut;
 mod doors;
 mod ends;
 mod fair;
+mod grip;
 mod handover;
 mod keeping;
 mod long_wait;
