@@ -14,8 +14,8 @@ use super::App;
 use super::body::Body;
 use super::cors::Cors;
 use super::error::Refusal;
-use super::subscribe;
 use super::takeover::{Slot, Takeover};
+use super::{follow, redirect, subscribe};
 use crate::config;
 use crate::metrics;
 use crate::proxy::rewrite::is_ambiguous;
@@ -61,7 +61,8 @@ impl Forward {
         })
     }
 
-    /// Passes a request on whose path holds `rest` at the placeholder.
+    /// Passes a request on whose path holds `rest` at the placeholder. `kept` are fields of another application's answer that
+    /// go with this one; see [`super::redirect`].
     pub async fn answer(
         &self,
         app: &App,
@@ -69,10 +70,11 @@ impl Forward {
         request: &Parts,
         body: Option<Incoming>,
         rest: &str,
+        kept: &HeaderMap,
     ) -> Forwarded {
         // The client's leaving has to reach the upstream, in its silence too.
         slot.watch(true);
-        match self.pass_on(app, slot, request, body, rest).await {
+        match self.pass_on(app, slot, request, body, rest, kept).await {
             Ok(forwarded) => forwarded,
             Err(refusal) => Forwarded::Done(self.refuse(app, request, &refusal)),
         }
@@ -85,10 +87,12 @@ impl Forward {
         request: &Parts,
         body: Option<Incoming>,
         rest: &str,
+        kept: &HeaderMap,
     ) -> Result<Forwarded, Refusal> {
         check(request)?;
         let interim = |head| slot.say_before(head);
-        let ask = Ask { request, body, peer: slot.peer(), rest, own: b"", last_event_id: None, interim: &interim };
+        let own = if self.hand_over { app.signature() } else { Vec::new() };
+        let ask = Ask { request, body, peer: slot.peer(), rest, own: &own, last_event_id: None, interim: &interim };
         let mut answer = match app.proxy.ask(&self.route, ask).await? {
             Reply::Answer(answer) => answer,
             Reply::Upgrade(tunnel) => {
@@ -96,10 +100,11 @@ impl Forward {
                 match leave(slot).await {}
             }
         };
-        if self.hand_over && hands_over(&answer.parts.headers) {
+        if self.hand_over && follow::asks(&answer.parts.headers) {
             return Ok(Forwarded::HandedOver(answer));
         }
         answer.keep_inward();
+        redirect::dress(&mut answer.parts.headers, kept);
         if self.soft.is_some() && SOFTENED.contains(&answer.parts.status) && is_event_source(request) {
             let why = format!("the application answered {}", answer.parts.status.as_u16());
             return Ok(Forwarded::Done(self.soften(app, request, &answer.parts.headers, &why)));
@@ -174,11 +179,6 @@ fn check(request: &Parts) -> Result<(), Refusal> {
         return Err(Refusal::Unclear("Content-Length is not a number"));
     }
     Ok(())
-}
-
-/// Whether an answer asks for somebody else to answer.
-fn hands_over(headers: &HeaderMap) -> bool {
-    headers.contains_key("x-accel-redirect") || headers.contains_key("grip-hold")
 }
 
 fn is_event_source(request: &Parts) -> bool {

@@ -16,6 +16,7 @@ mod cut;
 mod doors;
 mod ends;
 mod fair;
+mod grip;
 mod handover;
 mod keeping;
 mod long_wait;
