@@ -236,6 +236,33 @@ impl Hub {
         Ok(Plan { channels, progress, announce })
     }
 
+    /// The same for subscribers that know of each channel where they stand: `next` says for a channel the first offset that
+    /// is due, or `None` for what is published from now on. Nothing is announced, and no gap is told for what is not asked.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn plan_each(
+        &self,
+        names: &[ChannelName],
+        mut next: impl FnMut(&Channel) -> Option<u64>,
+    ) -> Result<Plan, SubscribeError> {
+        let full = |_| SubscribeError::Channels(self.limits.channels);
+        let channels = names.iter().map(|name| self.open(name)).collect::<Result<Vec<_>, _>>().map_err(full)?;
+        let until = self.journal.counter();
+        let live = until.0 + 1;
+        let lower: Box<[u64]> = channels.iter().map(|channel| next(channel).unwrap_or(live)).collect();
+        let first = lower.iter().copied().min().unwrap_or(live);
+        let last = lower.iter().copied().max().unwrap_or(live);
+        // One that was found behind `until` holds until the cursor has passed it.
+        let start = (first < live || last > live)
+            .then(|| Box::new(Start { lower, asked: None, until: until.max(Offset(last - 1)) }));
+        let progress = Progress::new(Cursor::at(first), start);
+        if has_ended(channels.iter().map(|channel| &**channel), &progress) {
+            return Err(SubscribeError::Ended);
+        }
+        Ok(Plan { channels, progress, announce: None })
+    }
+
     async fn begin(&self, channels: &[Arc<Channel>], seek: Seek<'_>, until: Offset) -> (Progress, bool) {
         let mut lower = Vec::with_capacity(channels.len());
         for channel in channels {

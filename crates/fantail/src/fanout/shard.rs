@@ -257,7 +257,8 @@ impl Shard {
         let Some(batch) = due else { return false };
         metrics::add(&self.metrics.gaps, batch.gaps.into());
         if let Doing::Waiting(_) = conn.doing {
-            if batch.messages == 0 && !conn.style.gap_has_id {
+            // Nor is what renders to nothing an answer.
+            if batch.bytes.is_empty() || batch.messages == 0 && !conn.style.gap_has_id {
                 conn.progress.advance(batch.next());
                 return true;
             }
@@ -271,9 +272,10 @@ impl Shard {
                 metrics::add(&self.metrics.sent_bytes, sent as u64);
                 // A gap may stand for an end that is no longer kept.
                 let may_end = batch.ends || batch.gaps > 0;
+                conn.closing = batch.closes && conn.progress.cursor() == batch.next();
                 if wrote == Wrote::Some {
                     self.blocked(key);
-                } else if may_end && self.has_ended(key) {
+                } else if conn.closing || may_end && self.has_ended(key) {
                     self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
                 } else {
                     return true;
@@ -338,7 +340,7 @@ impl Shard {
                     let farewell = *farewell;
                     self.dismiss(key, farewell);
                 }
-                None if self.has_ended(key) => {
+                None if conn.closing || self.has_ended(key) => {
                     self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
                 }
                 None => {
@@ -378,7 +380,7 @@ impl Shard {
             }
         } else if matches!(conn.doing, Doing::Streaming) && !style.ping.is_zero() && silent >= ticks(style.ping) {
             let mut ping = Vec::new();
-            conn.framing.wrap(&mut ping, style.ping_text);
+            conn.framing.wrap(&mut ping, &style.ping_text);
             metrics::add(&self.metrics.pings, 1);
             match conn.send_aside(ping.into(), self.now) {
                 Ok(Wrote::All) => {}
@@ -485,6 +487,7 @@ impl Shard {
             deadline: lasts.map_or(0, |lasts| self.now + ticks(lasts)),
             due: 0,
             queued: false,
+            closing: false,
         });
         debug_assert_eq!(at, key as usize, "the vacant key is the next");
         metrics::add(&self.metrics.attached, 1);
@@ -621,7 +624,7 @@ impl Shard {
                 self.answer(key, None);
             }
             Doing::Streaming if conn.unsent.is_none() => {
-                let words = last_words(conn.framing, farewell.window);
+                let words = last_words(conn.framing, &conn.style, farewell.window);
                 self.finish(key, words);
             }
             Doing::Closing => {}

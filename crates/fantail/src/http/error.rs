@@ -10,6 +10,7 @@ use http::{HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
 use super::body::Body;
+use crate::dialect::grip::ItemError;
 use crate::proxy::Failure;
 
 /// When to come back after a 503, in seconds.
@@ -36,6 +37,9 @@ pub enum Refusal {
     /// No channel was named.
     #[error("no channel was named")]
     NoName,
+    /// A channel of another protocol.
+    #[error("channel {0:?} belongs to GRIP: applications hold requests on it and publish there with POST /publish/")]
+    ReservedName(String),
     /// Too many channels at once.
     #[error("{0} channels were named, at most {1} are allowed (stream.max_channels)")]
     TooManyNames(usize, usize),
@@ -84,6 +88,17 @@ pub enum Refusal {
     /// The hub would not grant it.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
+    /// What was published in GRIP's form.
+    #[error(transparent)]
+    Item(#[from] ItemError),
+    /// The hub would not have one of several items.
+    #[error("items[{at}] cannot be published: {source}; those before it were")]
+    ItemOf {
+        /// Which.
+        at: usize,
+        /// Why.
+        source: PublishError,
+    },
     /// There are as many subscriptions as there may be.
     #[error("there are {0} subscriptions, no more are allowed (hub.subscriptions)")]
     Subscriptions(usize),
@@ -135,6 +150,8 @@ impl Refusal {
             Self::Method(..) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Name(_)
             | Self::NoName
+            | Self::ReservedName(_)
+            | Self::Item(_)
             | Self::TooManyNames(..)
             | Self::Field(_)
             | Self::Parameter { .. }
@@ -150,6 +167,7 @@ impl Refusal {
             Self::TooLarge(_) | Self::Publish(PublishError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
             Self::Publish(PublishError::Channels(_)) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::ItemOf { source, .. } => Self::Publish(*source).status(),
             Self::Subscribe(SubscribeError::Ended) => StatusCode::NO_CONTENT,
             Self::Subscribe(SubscribeError::Channels(_)) | Self::Subscriptions(_) | Self::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE

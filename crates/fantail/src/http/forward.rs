@@ -14,8 +14,8 @@ use super::App;
 use super::body::Body;
 use super::cors::Cors;
 use super::error::Refusal;
-use super::subscribe;
 use super::takeover::{Slot, Takeover};
+use super::{follow, redirect, subscribe};
 use crate::config;
 use crate::metrics;
 use crate::proxy::rewrite::is_ambiguous;
@@ -33,7 +33,7 @@ const SOFTENED: [StatusCode; 4] = [
 /// What a proxy route does.
 #[derive(Debug)]
 pub struct Forward {
-    route: proxy::Route,
+    route: Arc<proxy::Route>,
     hand_over: bool,
     /// When an `EventSource` is to come back after a failure, and by how much that varies.
     soft: Option<(Duration, Duration)>,
@@ -54,14 +54,15 @@ impl Forward {
         let retry = route.retry.unwrap_or(config.stream.retry).get();
         let jitter = route.retry_jitter.unwrap_or(config.stream.retry_jitter).get();
         Some(Self {
-            route: proxy.route(route, &config.stream)?,
+            route: Arc::new(proxy.route(route, &config.stream)?),
             hand_over: route.hand_over,
             soft: route.soft_failure.then_some((retry, jitter)),
             cors: Cors::new(&config.cors),
         })
     }
 
-    /// Passes a request on whose path holds `rest` at the placeholder.
+    /// Passes a request on whose path holds `rest` at the placeholder. `kept` are fields of another application's answer that
+    /// go with this one; see [`super::redirect`].
     pub async fn answer(
         &self,
         app: &App,
@@ -69,10 +70,11 @@ impl Forward {
         request: &Parts,
         body: Option<Incoming>,
         rest: &str,
+        kept: &HeaderMap,
     ) -> Forwarded {
         // The client's leaving has to reach the upstream, in its silence too.
         slot.watch(true);
-        match self.pass_on(app, slot, request, body, rest).await {
+        match self.pass_on(app, slot, request, body, rest, kept).await {
             Ok(forwarded) => forwarded,
             Err(refusal) => Forwarded::Done(self.refuse(app, request, &refusal)),
         }
@@ -85,10 +87,12 @@ impl Forward {
         request: &Parts,
         body: Option<Incoming>,
         rest: &str,
+        kept: &HeaderMap,
     ) -> Result<Forwarded, Refusal> {
         check(request)?;
         let interim = |head| slot.say_before(head);
-        let ask = Ask { request, body, peer: slot.peer(), rest, own: b"", interim: &interim };
+        let own = if self.hand_over { app.signature() } else { Vec::new() };
+        let ask = Ask { request, body, peer: slot.peer(), rest, own: &own, last_event_id: None, interim: &interim };
         let mut answer = match app.proxy.ask(&self.route, ask).await? {
             Reply::Answer(answer) => answer,
             Reply::Upgrade(tunnel) => {
@@ -96,16 +100,17 @@ impl Forward {
                 match leave(slot).await {}
             }
         };
-        if self.hand_over && hands_over(&answer.parts.headers) {
+        if self.hand_over && follow::asks(&answer.parts.headers) {
             return Ok(Forwarded::HandedOver(answer));
         }
         answer.keep_inward();
+        redirect::dress(&mut answer.parts.headers, kept);
         if self.soft.is_some() && SOFTENED.contains(&answer.parts.status) && is_event_source(request) {
             let why = format!("the application answered {}", answer.parts.status.as_u16());
             return Ok(Forwarded::Done(self.soften(app, request, &answer.parts.headers, &why)));
         }
         if answer.is_events() && answer.is_free() {
-            let relay = app.proxy.relay(&self.route, request, answer);
+            let relay = app.proxy.relay(&self.route, request, slot.peer(), rest, answer);
             slot.ask(Takeover::Guest(Box::new(|client| drop(tokio::spawn(relay(client))))));
             match leave(slot).await {}
         }
@@ -191,11 +196,6 @@ fn check(request: &Parts) -> Result<(), Refusal> {
 /// looks like a list, and whatever stands before an `@` is not for servers (RFC 9110 §4.2.4).
 fn is_authority(host: &[u8]) -> bool {
     host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(byte))
-}
-
-/// Whether an answer asks for somebody else to answer.
-fn hands_over(headers: &HeaderMap) -> bool {
-    headers.contains_key("x-accel-redirect") || headers.contains_key("grip-hold")
 }
 
 fn is_event_source(request: &Parts) -> bool {

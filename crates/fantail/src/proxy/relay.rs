@@ -223,7 +223,7 @@ impl Relay {
         out.clear();
         // Its place is in front of the data, so that both leave in one write without a copy.
         out.extend_from_slice(&[0; SIZE]);
-        match self.feed.poll(cx, room, out) {
+        match self.feed.poll(cx, room, out, &self.terms.metrics) {
             Poll::Ready(Ok(Piece::Data(()))) => {
                 if let Some(pulse) = &mut self.pulse {
                     pulse.follow(&out[SIZE..]);

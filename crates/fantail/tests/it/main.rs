@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module each.
 
 mod admin;
+mod apps;
 mod batch;
 mod behind_nginx;
 mod browser;
@@ -8,16 +9,19 @@ mod browser_selftest;
 mod chromium;
 mod churn;
 mod client;
+mod clients;
 mod connections;
 mod crowd;
 mod cut;
 mod doors;
 mod ends;
 mod fair;
+mod grip;
 mod handover;
 mod keeping;
 mod long_wait;
 mod passing;
+mod program;
 mod publish;
 mod resume;
 mod server;
@@ -25,4 +29,7 @@ mod slow;
 mod smuggling;
 mod stop;
 mod subscribe;
+mod tee;
+mod through_apps;
+mod through_clients;
 mod upstream;

@@ -228,7 +228,7 @@ impl Peer {
         }
     }
 
-    /// Sends as much as the other side takes until it has taken nothing for `span`; returns how much that was.
+    /// Sends a piece again and again, as much as the other side takes, until it has taken nothing for `span`; returns how much that was.
     pub(crate) fn send_until_blocked(&mut self, piece: &[u8], span: Duration) -> usize {
         let Socket::Tcp(socket) = &mut self.socket else { panic!("only for TCP") };
         let sent = send_until_blocked(socket, piece, span);
@@ -313,12 +313,12 @@ impl Peer {
     }
 }
 
-/// Sends as much as a socket takes until it has taken nothing for `span`; returns how much that was.
+/// Sends a piece again and again, as much as a socket takes, until it has taken nothing for `span`; returns how much that was.
 pub(crate) fn send_until_blocked(socket: &mut TcpStream, piece: &[u8], span: Duration) -> usize {
     socket.set_write_timeout(Some(span)).expect("a timeout");
     let mut sent = 0;
     loop {
-        match socket.write(piece) {
+        match socket.write(&piece[sent % piece.len()..]) {
             Ok(n) => sent += n,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return sent,
             Err(error) => panic!("after {sent} bytes: {error}"),

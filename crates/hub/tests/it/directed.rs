@@ -12,8 +12,8 @@ use fantail_hub::journal::{Append, AppendError, Head, Journal, MemoryJournal, Pe
 use fantail_hub::subscription::has_ended;
 use fantail_hub::tail::Entry;
 use fantail_hub::{
-    Batch, Channel, ChannelName, Clock, Epoch, Framing, Gatherer, Hub, HubLimits, Kind, Limits, Millis, NewMessage,
-    Offset, Retention, StartAt, SubscribeError,
+    Batch, Channel, ChannelName, Clock, Epoch, Framing, Gap, Gatherer, Hub, HubLimits, Kind, Limits, Message, Millis,
+    NewMessage, Offset, Position, Profile, Render, Retention, StartAt, SubscribeError, Subscription,
 };
 
 use crate::dress::{Dress, Tellings};
@@ -49,6 +49,76 @@ fn gather_that_leaves_messages_out_of_its_room_says_that_it_is_full() {
         Some((batch.messages, batch.full))
     };
     assert_eq!([due(), due(), due()], [Some((512, true)), Some((1, false)), None]);
+}
+
+/// Shows data as it is; what begins with "close" closes.
+struct Closing;
+
+impl Render for Closing {
+    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, _: Position, message: &Message) {
+        out.extend_from_slice(message.data().as_bytes());
+    }
+
+    fn gap(&self, _: &mut Vec<u8>, _: &Gap<'_>) {}
+
+    fn closes(&self, _: &ChannelName, message: &Message) -> bool {
+        message.data().starts_with("close")
+    }
+}
+
+#[test]
+fn message_that_closes_is_a_subscribers_last_and_not_the_channels() {
+    for close in ["close".to_owned(), format!("close{}", "x".repeat(Message::LARGE))] {
+        let hub = Arc::new(hub(Limits::default()));
+        let [a] = names(["a"]);
+        for data in ["1", &close, "2"] {
+            say(&hub, &a, data, false);
+        }
+        let profile = Arc::new(Profile::new(Closing));
+        let subscribe = |start| {
+            let plan = now(hub.plan(std::slice::from_ref(&a), start)).unwrap();
+            Subscription::new(Arc::clone(&hub), plan, Arc::clone(&profile), Framing::Raw)
+        };
+        let mut first = subscribe(StartAt::Oldest);
+        let mut said = Vec::new();
+        let mut closed = false;
+        while let Some(batch) = first.take() {
+            assert!(!closed, "nothing comes behind it");
+            said.extend_from_slice(&batch.bytes);
+            closed = batch.closes;
+            assert!(batch.full || !closed, "what stands behind it is left for others");
+        }
+        assert_eq!((String::from_utf8(said).unwrap(), closed), (format!("1{close}"), true));
+        assert!(first.has_ended() && now(first.next()).is_none());
+        let behind = subscribe(StartAt::Last(1)).take().unwrap();
+        assert_eq!((&*behind.bytes, behind.closes), (&b"2"[..], false));
+    }
+}
+
+#[test]
+fn plan_each_begins_in_each_channel_where_it_is_told() {
+    let hub = Arc::new(hub(Limits::default()));
+    let all = names(["a", "b", "c"]);
+    for n in 1..=3 {
+        all.iter().for_each(|name| say(&hub, name, &format!("{name}{n} "), false));
+    }
+    // Behind a2, from the first of b on, and c from now on.
+    let next = |channel: &Channel| match channel.name().as_str() {
+        "a" => channel.read(|tail| tail.from(0).nth(2).map(|entry| entry.offset.0)),
+        "b" => Some(1),
+        _ => None,
+    };
+    let plan = hub.plan_each(&all, next).unwrap();
+    assert_eq!(plan.announce, None);
+    let mut subscription = Subscription::new(Arc::clone(&hub), plan, Arc::new(Profile::new(Closing)), Framing::Raw);
+    let mut due = || String::from_utf8(subscription.take().unwrap().bytes.to_vec()).unwrap();
+    assert_eq!(due(), "b1 b2 a3 b3 ");
+    for name in &all {
+        say(&hub, name, &format!("{name}4 "), false);
+    }
+    assert_eq!(due(), "a4 b4 c4 ");
+    let live = hub.plan_each(&all, |_| None).unwrap();
+    assert!(live.progress.is_plain(), "who begins live everywhere is like all others");
 }
 
 #[test]
