@@ -366,6 +366,10 @@ impl Answer {
         }
         let length = kept.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         body.set_length(length.filter(|_| request.method != Method::HEAD));
+        if request.version == Version::HTTP_10 && length.is_none() {
+            // Its end is the connection's, which hyper would promise to keep.
+            kept.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = status;
         parts.headers = kept;

@@ -186,6 +186,15 @@ impl Client {
         std::mem::take(&mut self.ahead)
     }
 
+    /// Reads so many bytes.
+    pub(crate) fn read(&mut self, length: usize) -> Vec<u8> {
+        while self.ahead.len() < length {
+            let got = self.fill().expect("a connection");
+            assert!(got > 0, "the connection ended after {:?}", String::from_utf8_lossy(&self.ahead));
+        }
+        self.ahead.drain(..length).collect()
+    }
+
     /// Reads at most so many bytes ahead, if there are any.
     pub(crate) fn read_some(&mut self, most: usize) {
         let mut buffer = vec![0; most];
