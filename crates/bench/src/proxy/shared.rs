@@ -25,6 +25,9 @@ pub(crate) fn run(running: Running, origin: Origin, like: &Common, options: &Opt
     let Options { viewers: subscribers, shared_rate: rate, seconds, .. } = *options;
     let hub = fanout::run(&hub.common, &fanout::Options { subscribers, rate, seconds, ..defaults() })?;
     report.faults.extend(hub.faults.iter().map(|fault| format!("the hub's own fan-out: {fault}")));
+    if !report.faults.is_empty() {
+        report.figures.clear();
+    }
     report.notes.extend(hub.notes.iter().map(|note| format!("the hub's own fan-out: {note}")));
     if let Some(p99) = hub.value("latency p99") {
         report.figure("hub latency p99", p99, "ms");
