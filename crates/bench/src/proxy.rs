@@ -38,8 +38,8 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', default_value = "1000,5000")]
     streams: Vec<usize>,
     /// Events a second on each of them
-    #[arg(long, default_value_t = 10.0)]
-    rate: f64,
+    #[arg(long, default_value_t = 10)]
+    rate: u64,
     /// Streams that only wait
     #[arg(long, default_value_t = 5_000)]
     idle: usize,
