@@ -6,8 +6,8 @@ use crate::procfs::{self, Cpu};
 /// Above this share of its core the load, not the server, may be what limits a figure.
 pub(crate) const LOAD_BUSY: f64 = 90.0;
 
-/// Above this share of the time that somebody waited for a core, other work on it is in the figures.
-pub(crate) const DISTURBED: f64 = 5.0;
+/// Above this share of the time that somebody waited for a core, other work on it is in the figures: as much lateness is a p99.
+pub(crate) const DISTURBED: f64 = 1.0;
 
 /// Readings at the start.
 #[derive(Debug)]

@@ -78,7 +78,7 @@ impl Report {
         }
         for (who, waited) in [("server", usage.server_waited), ("load", usage.load_waited)] {
             if waited > DISTURBED {
-                self.notes.push(format!("the {who} waited for its core for {waited:.0} % of the time"));
+                self.notes.push(format!("the {who} waited for its core for {waited:.1} % of the time"));
             }
         }
     }
