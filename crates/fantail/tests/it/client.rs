@@ -167,9 +167,14 @@ impl Client {
     }
 
     /// Reads the head of an event stream; fails the test if it is not one.
-    pub(crate) fn stream(mut self) -> Stream {
+    pub(crate) fn stream(self) -> Stream {
+        self.stream_of("text/event-stream")
+    }
+
+    /// The same with another `Content-Type`, such as one with parameters.
+    pub(crate) fn stream_of(mut self, content_type: &str) -> Stream {
         let head = self.read_head();
-        assert_eq!((head.status, head.get("content-type")), (200, Some("text/event-stream")), "{}", head.raw);
+        assert_eq!((head.status, head.get("content-type")), (200, Some(content_type)), "{}", head.raw);
         let chunked = head.is_chunked();
         let decoder = Decoder::new();
         Stream { client: self, head, chunks: Vec::new(), chunked, decoder, parts: VecDeque::new(), ended: None }

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module each.
 
 mod admin;
+mod apps;
 mod batch;
 mod behind_nginx;
 mod browser;
@@ -8,6 +9,7 @@ mod browser_selftest;
 mod chromium;
 mod churn;
 mod client;
+mod clients;
 mod connections;
 mod crowd;
 mod cut;
@@ -18,9 +20,13 @@ mod grip;
 mod handover;
 mod keeping;
 mod long_wait;
+mod program;
 mod publish;
 mod resume;
 mod server;
 mod slow;
 mod stop;
 mod subscribe;
+mod tee;
+mod through_apps;
+mod through_clients;
