@@ -1,4 +1,4 @@
-"""A Django application with django-eventstream as its documentation sets it up: `app.py CONTROL_URL KEY`.
+"""A Django application with django-eventstream as its documentation sets it up: `grip_app.py CONTROL_URL KEY`.
 
 It prints its port and serves until it is killed. `POST /send/CHANNEL/` sends the body as an event to all but the users of
 `?skip=`, and `POST /lock/CHANNEL/` takes the channel away from those who listen to it. One thread serves it: streams do not
@@ -85,8 +85,6 @@ class Quiet(WSGIRequestHandler):
 
 
 if __name__ == "__main__":
-    # Settings and libraries name this module, and it must not be run twice.
-    sys.modules["app"] = sys.modules["__main__"]
     call_command("migrate", verbosity=0)
     server = make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=Quiet)
     print(server.server_port, flush=True)

@@ -1,4 +1,4 @@
-// An application that holds its requests with @fanoutio/serve-grip: `app.mjs CONTROL_URL KEY`.
+// An application that holds its requests with @fanoutio/serve-grip: `grip_app.mjs CONTROL_URL KEY`.
 //
 // It prints its port and serves until it is killed. `GET /stream/CHANNEL` and `GET /poll/CHANNEL` are held; what is POSTed to
 // them is published, `POST /close/CHANNEL` closes the streams.
