@@ -71,7 +71,7 @@ enum Action {
 pub struct App {
     hub: Arc<Hub>,
     shards: Arc<Shards>,
-    proxy: Proxy,
+    proxy: Arc<Proxy>,
     metrics: Arc<Metrics>,
     public: Table<Action>,
     control: Table<Action>,
@@ -153,7 +153,7 @@ impl App {
         Self {
             hub,
             shards,
-            proxy,
+            proxy: Arc::new(proxy),
             metrics,
             public: Table::new(public),
             control: Table::new(control),

@@ -46,7 +46,7 @@ use fields::{Options, has_essence, is_inward};
 use head::{keeps_alive, write_field};
 use origin::Trust;
 use pulse::Pulse;
-use reconnect::Feed;
+use reconnect::{Again, Asker, Feed};
 use relay::{Framing, Terms};
 use request::{Changes, EVENT_STREAM, Making, Outgoing};
 use rewrite::Rewrite;
@@ -79,6 +79,8 @@ pub struct Route {
     stall_limit: Duration,
     /// Answers are asked for as they are, whatever the client accepts: they are to be read here.
     identity: bool,
+    /// Streams that break off are taken up again.
+    reconnect: bool,
 }
 
 /// A request to be passed on.
@@ -93,6 +95,8 @@ pub struct Ask<'a> {
     pub rest: &'a str,
     /// Lines to be added to its head, each with its CRLF.
     pub own: &'a [u8],
+    /// What it is to go on from, in place of what the client said.
+    pub last_event_id: Option<&'a [u8]>,
     /// Is told of interim answers (1xx), as they are to be sent.
     pub interim: &'a (dyn Fn(Vec<u8>) + Send + Sync),
 }
@@ -155,6 +159,7 @@ impl Proxy {
             ping: route.ping.unwrap_or(stream.ping).get(),
             stall_limit: route.stall_limit.unwrap_or(stream.stall_limit).get(),
             identity: route.share || route.record || route.reconnect,
+            reconnect: route.reconnect,
         })
     }
 
@@ -186,7 +191,7 @@ impl Proxy {
     }
 
     async fn pass_on(&self, route: &Route, ask: Ask<'_>) -> Result<Reply, Failure> {
-        let Ask { request, body, peer, rest, own, interim } = ask;
+        let Ask { request, body, peer, rest, own, last_event_id, interim } = ask;
         let making = Making {
             peer,
             trust: &self.trust,
@@ -196,7 +201,7 @@ impl Proxy {
             has_body: body.is_some(),
             own,
             fallback_host: route.upstream.host(),
-            last_event_id: None,
+            last_event_id,
             identity: route.identity,
         };
         let outgoing = Outgoing::new(request, making)?;
@@ -229,9 +234,11 @@ impl Proxy {
 
     /// Passes an event stream on from socket to socket. What it returns runs until either end is done.
     pub fn relay(
-        &self,
-        route: &Route,
+        self: &Arc<Self>,
+        route: &Arc<Route>,
         request: &Parts,
+        peer: SocketAddr,
+        rest: &str,
         answer: Answer,
     ) -> impl FnOnce(Client) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + use<> {
         let Answer { parts, mut body, .. } = answer;
@@ -267,9 +274,56 @@ impl Proxy {
             metrics: Arc::clone(&self.metrics),
             stopping: self.stopping.clone(),
         };
-        let feed = Feed::new(body);
+        let resumes = route.reconnect && request.method == Method::GET && may_beat(&parts);
+        let feed =
+            if resumes { Feed::resumed(body, self.asker(route, request, peer, rest)) } else { Feed::plain(body) };
         |client| Box::pin(relay::run(client, head, feed, terms))
     }
+}
+
+impl Proxy {
+    /// Asks again for a stream that broke off.
+    fn asker(self: &Arc<Self>, route: &Arc<Route>, request: &Parts, peer: SocketAddr, rest: &str) -> Asker {
+        let (proxy, route) = (Arc::clone(self), Arc::clone(route));
+        let request = Arc::new(bare(request));
+        let rest: Arc<str> = rest.into();
+        Box::new(move |last| {
+            let (proxy, route) = (Arc::clone(&proxy), Arc::clone(&route));
+            let (request, rest, last) = (Arc::clone(&request), Arc::clone(&rest), last.to_vec());
+            Box::pin(async move { proxy.ask_again(&route, &request, peer, &rest, &last).await })
+        })
+    }
+
+    async fn ask_again(&self, route: &Route, request: &Parts, peer: SocketAddr, rest: &str, last: &[u8]) -> Again {
+        let interim = |_| {};
+        let ask = Ask { request, body: None, peer, rest, own: b"", last_event_id: Some(last), interim: &interim };
+        match self.ask(route, ask).await {
+            Ok(Reply::Answer(answer)) if answer.events && may_beat(&answer.parts) => {
+                let mut body = answer.body;
+                body.endless();
+                Again::Stream(Box::new(body))
+            }
+            Ok(Reply::Answer(answer)) => match answer.parts.status {
+                StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::BAD_GATEWAY
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT => Again::Later,
+                _ => Again::Over,
+            },
+            Ok(Reply::Upgrade(_)) => Again::Over,
+            Err(_) => Again::Later,
+        }
+    }
+}
+
+/// A request's head without what belongs to its connection in this process.
+fn bare(request: &Parts) -> Parts {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = request.method.clone();
+    parts.uri = request.uri.clone();
+    parts.version = request.version;
+    parts.headers = request.headers.clone();
+    parts
 }
 
 impl Answer {
@@ -282,7 +336,7 @@ impl Answer {
         for (name, value) in headers {
             last = name.or(last);
             let Some(name) = &last else { continue };
-            if !options.take(name) && !(chunked && *name == CONTENT_LENGTH) {
+            if !(options.take(name) || chunked && *name == CONTENT_LENGTH) {
                 kept.append(name.clone(), value);
             }
         }

@@ -33,7 +33,7 @@ const SOFTENED: [StatusCode; 4] = [
 /// What a proxy route does.
 #[derive(Debug)]
 pub struct Forward {
-    route: proxy::Route,
+    route: Arc<proxy::Route>,
     hand_over: bool,
     /// When an `EventSource` is to come back after a failure, and by how much that varies.
     soft: Option<(Duration, Duration)>,
@@ -54,7 +54,7 @@ impl Forward {
         let retry = route.retry.unwrap_or(config.stream.retry).get();
         let jitter = route.retry_jitter.unwrap_or(config.stream.retry_jitter).get();
         Some(Self {
-            route: proxy.route(route, &config.stream)?,
+            route: Arc::new(proxy.route(route, &config.stream)?),
             hand_over: route.hand_over,
             soft: route.soft_failure.then_some((retry, jitter)),
             cors: Cors::new(&config.cors),
@@ -92,7 +92,7 @@ impl Forward {
         check(request)?;
         let interim = |head| slot.say_before(head);
         let own = if self.hand_over { app.signature() } else { Vec::new() };
-        let ask = Ask { request, body, peer: slot.peer(), rest, own: &own, interim: &interim };
+        let ask = Ask { request, body, peer: slot.peer(), rest, own: &own, last_event_id: None, interim: &interim };
         let mut answer = match app.proxy.ask(&self.route, ask).await? {
             Reply::Answer(answer) => answer,
             Reply::Upgrade(tunnel) => {
@@ -110,7 +110,7 @@ impl Forward {
             return Ok(Forwarded::Done(self.soften(app, request, &answer.parts.headers, &why)));
         }
         if answer.is_events() && answer.is_free() {
-            let relay = app.proxy.relay(&self.route, request, answer);
+            let relay = app.proxy.relay(&self.route, request, slot.peer(), rest, answer);
             slot.ask(Takeover::Guest(Box::new(|client| drop(tokio::spawn(relay(client))))));
             match leave(slot).await {}
         }

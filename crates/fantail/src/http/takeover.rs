@@ -13,7 +13,7 @@ use fantail_hub::{Framing, Plan};
 use parking_lot::Mutex;
 
 use crate::fanout::{Respond, Style};
-use crate::proxy::Client;
+pub use crate::proxy::Client;
 
 /// What is to be done with the socket.
 pub enum Takeover {

@@ -23,9 +23,8 @@ use super::Shared;
 use super::wire::{Line, Wire};
 use crate::config::Door;
 use crate::fanout::{Answer, Attach, Errand, TakeBack};
-use crate::http::takeover::{self, Slot, Subscriber, Takeover};
+use crate::http::takeover::{self, Client, Slot, Subscriber, Takeover};
 use crate::metrics;
-use crate::proxy::Client;
 
 /// How the connections of one listener are served.
 pub struct Connections {

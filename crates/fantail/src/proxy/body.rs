@@ -30,6 +30,12 @@ pub(super) enum Source {
     },
 }
 
+impl Source {
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Plain(exchange) if exchange.is_over())
+    }
+}
+
 /// A body.
 #[derive(Debug)]
 pub struct Body {
@@ -46,7 +52,16 @@ pub struct Body {
 
 impl Body {
     pub(super) fn new(source: Source, metrics: Arc<ProxyMetrics>) -> Self {
-        Self { source: Some(source), silence: None, pulse: None, length: None, metrics }
+        let mut body = Self { source: Some(source), silence: None, pulse: None, length: None, metrics };
+        body.let_go();
+        body
+    }
+
+    /// Gives the connection back as soon as the body's length has been read: nobody asks for more of it.
+    fn let_go(&mut self) {
+        if let Some(Source::Plain(exchange)) = self.source.take_if(|source| source.is_over()) {
+            exchange.finish();
+        }
     }
 
     /// Silence is no failure: the body is an event stream.
@@ -132,7 +147,7 @@ impl Body {
     /// Lets go of the exchange when it is over.
     fn note<T>(&mut self, piece: &Result<Piece<T>, Failure>) {
         match piece {
-            Ok(Piece::Data(_)) => {}
+            Ok(Piece::Data(_)) => self.let_go(),
             Ok(Piece::End(_)) => {
                 if let Some(Source::Plain(exchange)) = self.source.take() {
                     exchange.finish();

@@ -96,6 +96,11 @@ impl Exchange {
         self.upload
     }
 
+    /// Whether the whole answer has been read, as far as its length tells.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.length, Length::Bytes(0))
+    }
+
     /// Whether the whole request has been sent.
     pub(super) fn is_sent(&self) -> bool {
         self.upload.is_over()
@@ -219,8 +224,8 @@ impl Exchange {
 
     /// Takes the next piece from what was read.
     fn cut(&mut self) -> Result<Option<Piece<Bytes>>, Failure> {
-        if let Some(trailers) = self.end()? {
-            return Ok(Some(Piece::End(trailers)));
+        if let Some(end) = self.end()? {
+            return Ok(Some(end));
         }
         let buffer = &mut self.link.buffer;
         match &mut self.length {
@@ -238,16 +243,16 @@ impl Exchange {
                 if data > 0 {
                     return Ok(Some(Piece::Data(piece.slice(taken - data..))));
                 }
-                self.end().map(|trailers| trailers.map(Piece::End))
+                self.end()
             }
         }
     }
 
     /// Whether the body has been read to its end, and with which trailers.
-    fn end(&self) -> Result<Option<Option<HeaderMap>>, Failure> {
+    fn end<T>(&self) -> Result<Option<Piece<T>>, Failure> {
         match &self.length {
-            Length::Bytes(0) => Ok(Some(None)),
-            Length::Chunks(chunks) if chunks.is_done() => head::trailers(chunks.trailers()).map(Some),
+            Length::Bytes(0) => Ok(Some(Piece::End(None))),
+            Length::Chunks(chunks) if chunks.is_done() => Ok(Some(Piece::End(head::trailers(chunks.trailers())?))),
             _ => Ok(None),
         }
     }
@@ -268,8 +273,8 @@ impl Exchange {
             if out.len() > before {
                 return Poll::Ready(Ok(Piece::Data(())));
             }
-            if let Some(trailers) = self.end()? {
-                return Poll::Ready(Ok(Piece::End(trailers)));
+            if let Some(end) = self.end()? {
+                return Poll::Ready(Ok(end));
             }
             let mut read = ReadBuf::new(room);
             match Pin::new(&mut self.link.socket).poll_read(cx, &mut read) {

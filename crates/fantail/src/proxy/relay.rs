@@ -148,12 +148,11 @@ pub(super) async fn run(client: Client, head: Vec<u8>, feed: Feed, terms: Terms)
     let Relay { socket, early, terms, .. } = relay;
     match over {
         Ok(Over::Kept) => back(socket, place, early.freeze()),
-        Ok(Over::Closed) => {}
         Ok(Over::Cut) | Err(_) if terms.framing == Framing::Close => {
             // Nothing in the body can say it: the connection's end has to be an error.
             let _ = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
         }
-        Ok(Over::Cut) | Err(_) => {}
+        Ok(Over::Closed | Over::Cut) | Err(_) => {}
     }
 }
 
@@ -224,7 +223,7 @@ impl Relay {
         out.clear();
         // Its place is in front of the data, so that both leave in one write without a copy.
         out.extend_from_slice(&[0; SIZE]);
-        match self.feed.poll(cx, room, out) {
+        match self.feed.poll(cx, room, out, &self.terms.metrics) {
             Poll::Ready(Ok(Piece::Data(()))) => {
                 if let Some(pulse) = &mut self.pulse {
                     pulse.follow(&out[SIZE..]);
@@ -234,7 +233,7 @@ impl Relay {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Ok(Piece::End(trailers))) => {
-                self.end(trailers);
+                self.end(trailers.as_ref());
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(failure)) => {
@@ -310,11 +309,11 @@ impl Relay {
     }
 
     /// The upstream has ended its answer.
-    fn end(&mut self, trailers: Option<HeaderMap>) {
+    fn end(&mut self, trailers: Option<&HeaderMap>) {
         self.doing = Doing::Ending;
         if self.terms.framing == Framing::Chunks {
             let mut end = b"0\r\n".to_vec();
-            for (name, value) in trailers.iter().flatten().filter(|(name, _)| may_trail(name)) {
+            for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| may_trail(name)) {
                 write_field(&mut end, name, value);
             }
             end.extend_from_slice(b"\r\n");

@@ -24,7 +24,7 @@ pub(super) struct Outgoing {
     pub(super) head: Vec<u8>,
     pub(super) coding: Coding,
     /// The client waits for `100 Continue`.
-    pub(super) held: bool,
+    pub(super) waits: bool,
     /// What it may be upgraded to, as the client said it.
     pub(super) upgrade: Option<HeaderValue>,
     /// The target on the upstream.
@@ -129,8 +129,8 @@ impl Outgoing {
             }
             Coding::Length
         };
-        let held = has_body && headers.contains_key(EXPECT) && request.version == Version::HTTP_11;
-        if held {
+        let waits = has_body && headers.contains_key(EXPECT) && request.version == Version::HTTP_11;
+        if waits {
             head.extend_from_slice(b"expect: 100-continue\r\n");
         }
         let trailers = headers.get_all(TE).iter().flat_map(list).any(|coding| coding.eq_ignore_ascii_case("trailers"));
@@ -147,7 +147,7 @@ impl Outgoing {
         head.extend_from_slice(own);
         head.extend_from_slice(b"\r\n");
         let host = sent_host.to_vec();
-        Ok(Self { method: request.method.clone(), head, coding, held, upgrade, target, host })
+        Ok(Self { method: request.method.clone(), head, coding, waits, upgrade, target, host })
     }
 
     /// Whether sending it twice is as good as once, as far as its method says (RFC 9110 §9.2.2).
@@ -249,7 +249,7 @@ mod tests {
         let (outgoing, head) = made(request, false, &Changes::default());
         let expected = "GET /a?b=c HTTP/1.1\r\nhost: a.example\r\nx-end: 2\r\ncookie: a=b\r\ncookie: c=d\r\n";
         assert_eq!(head, format!("{expected}{TAIL}"));
-        assert!(outgoing.is_idempotent() && !outgoing.held && outgoing.upgrade.is_none());
+        assert!(outgoing.is_idempotent() && !outgoing.waits && outgoing.upgrade.is_none());
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
         let request = get().header("transfer-encoding", "chunked").header("expect", "100-continue");
         let (outgoing, head) = made(request, true, &Changes::default());
         assert!(head.contains("transfer-encoding: chunked\r\n") && outgoing.coding == Coding::Chunks, "{head}");
-        assert!(head.contains("expect: 100-continue\r\n") && outgoing.held, "{head}");
+        assert!(head.contains("expect: 100-continue\r\n") && outgoing.waits, "{head}");
     }
 
     #[test]

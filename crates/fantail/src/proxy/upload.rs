@@ -32,7 +32,7 @@ pub(super) struct Upload {
     body: Option<Incoming>,
     coding: Coding,
     /// The client waits for `100 Continue`, and so does its body.
-    held: bool,
+    waits: bool,
     /// Bytes of the body so far, and how many there may be; 0 for any number.
     seen: u64,
     limit: u64,
@@ -41,8 +41,8 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(head: &[u8], body: Option<Incoming>, coding: Coding, held: bool, limit: u64) -> Self {
-        Self { unsent: head.to_vec(), sent: 0, body, coding, held, seen: 0, limit, refused: false }
+    pub(super) fn new(head: &[u8], body: Option<Incoming>, coding: Coding, waits: bool, limit: u64) -> Self {
+        Self { unsent: head.to_vec(), sent: 0, body, coding, waits, seen: 0, limit, refused: false }
     }
 
     /// Whether everything has been handed over.
@@ -57,17 +57,17 @@ impl Upload {
 
     /// Whether it is the server that is waited for, and not the client.
     pub(super) fn waits_for_server(&self) -> bool {
-        self.held || self.sent < self.unsent.len()
+        self.waits || self.sent < self.unsent.len()
     }
 
     /// Whether the client waits for leave to send its body.
     pub(super) fn is_held(&self) -> bool {
-        self.held
+        self.waits
     }
 
     /// The body may be sent: the server said so, or it has been silent for too long.
     pub(super) fn release(&mut self) -> bool {
-        std::mem::take(&mut self.held)
+        std::mem::take(&mut self.waits)
     }
 
     /// The body, if nothing of it has been read.
@@ -111,7 +111,7 @@ impl Upload {
 
     /// Takes from the body what is there. Ready if something came, or all has.
     fn gather(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
-        if self.held {
+        if self.waits {
             return Ok(Poll::Pending);
         }
         let mut came = false;

@@ -175,7 +175,7 @@ impl Upstream {
         fresh: bool,
     ) -> Result<Answered, Attempt> {
         let link = server.link(fresh).await?;
-        let upload = Upload::new(&request.head, body.take(), request.coding, request.held, limits.size);
+        let upload = Upload::new(&request.head, body.take(), request.coding, request.waits, limits.size);
         let mut exchange = Exchange::new(link, request.method.clone(), upload, limits.silence);
         for _ in 0..MOST_INTERIM {
             match exchange.head().await {
