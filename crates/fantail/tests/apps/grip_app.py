@@ -5,9 +5,7 @@ It prints its port and serves until it is killed. `POST /send/CHANNEL/` sends th
 stay here.
 """
 
-import os
 import sys
-import tempfile
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import django
@@ -19,12 +17,8 @@ CONTROL_URL, KEY = sys.argv[1:3]
 
 settings.configure(
     ALLOWED_HOSTS=["*"],
-    DATABASES={
-        "default": {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": os.path.join(tempfile.mkdtemp(prefix="fantail-grip-"), "events.sqlite3"),
-        }
-    },
+    # One thread, one connection: it lasts as long as the process.
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     DEBUG=False,
     EVENTSTREAM_CHANNELMANAGER_CLASS="__main__.Channels",
     EVENTSTREAM_STORAGE_CLASS="django_eventstream.storage.DjangoModelStorage",
