@@ -30,3 +30,4 @@ mod subscribe;
 mod tee;
 mod through_apps;
 mod through_clients;
+mod through_grip;
