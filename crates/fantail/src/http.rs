@@ -269,7 +269,10 @@ impl App {
                 let body = (!http_body::Body::is_end_stream(&body)).then_some(body);
                 return match route.answer(self, slot, request, body, found.rest, &HeaderMap::new()).await {
                     Forwarded::Done(response) => response,
-                    Forwarded::HandedOver(answer) => follow::follow(self, slot, request, answer).await,
+                    Forwarded::HandedOver(answer) => match follow::follow(self, slot, request, answer).await {
+                        Ok(response) => response,
+                        Err(refusal) => route.cannot_follow(self, request, &refusal),
+                    },
                 };
             }
             Action::Publish(route) => {

@@ -163,10 +163,32 @@ pub struct Figure {
     pub help: &'static str,
     /// Its kind.
     pub grows: Grows,
-    /// Its value for each shard, or a single one.
+    /// What its values are told apart by.
+    pub by: By,
+    /// A value for each, or a single one.
     pub values: Vec<u64>,
-    /// The values are per shard.
-    pub by_shard: bool,
+}
+
+/// What the values of a figure are told apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// There is only one.
+    Nothing,
+    /// The shard's number.
+    Shard,
+    /// The words of [`FAILURES`].
+    Reason,
+}
+
+impl By {
+    /// The label of the value at this place, if values have one.
+    pub fn label(self, at: usize) -> Option<(&'static str, String)> {
+        match self {
+            Self::Nothing => None,
+            Self::Shard => Some(("shard", at.to_string())),
+            Self::Reason => Some(("reason", FAILURES.get(at).copied().unwrap_or_default().to_owned())),
+        }
+    }
 }
 
 impl Metrics {
@@ -212,11 +234,11 @@ impl Metrics {
                 name,
                 help,
                 grows,
+                by: By::Shard,
                 values: self.shards.iter().map(|shard| read(of(shard))).collect(),
-                by_shard: true,
             })
             .collect();
-        let (http, counters) = (&self.http, hub.counters());
+        let (http, proxy, counters) = (&self.http, &self.proxy, hub.counters());
         let bytes = hub.held() as u64;
         figures.extend(
             [
@@ -230,6 +252,19 @@ impl Metrics {
                 ("refused_subscribes", "subscribe requests refused", Only, read(&http.subscribe_refused)),
                 ("refused_publishes", "messages refused", Only, read(&http.publish_refused)),
                 ("refused_control", "control requests without the right to it", Only, read(&http.control_refused)),
+                ("proxy_requests", "requests passed to upstreams", Only, read(&proxy.requests)),
+                ("proxy_connects", "connections to upstream servers begun", Only, read(&proxy.connects)),
+                ("proxy_reused", "requests over connections that had carried others", Only, read(&proxy.reused)),
+                ("proxy_retries", "requests to upstreams sent once more", Only, read(&proxy.retries)),
+                ("proxy_streams", "event streams being passed on", AndShrinks, read(&proxy.streams)),
+                ("proxy_streams_begun", "event streams passed on", Only, read(&proxy.streams_ever)),
+                ("proxy_stream_bytes", "bytes of event streams passed on", Only, read(&proxy.stream_bytes)),
+                ("proxy_heartbeats", "heartbeats put into event streams", Only, read(&proxy.beats)),
+                ("proxy_clients_left", "clients that left their event stream", Only, read(&proxy.clients_left)),
+                ("proxy_stalled", "event streams cut as the client took nothing", Only, read(&proxy.stalled)),
+                ("proxy_tunnels", "upgraded connections at present", AndShrinks, read(&proxy.tunnels)),
+                ("proxy_reconnects", "event streams taken up again", Only, read(&proxy.reconnects)),
+                ("proxy_softened", "failures told as the end of an event stream", Only, read(&proxy.softened)),
                 ("channels", "channels at present", AndShrinks, hub.channels() as u64),
                 ("retained_bytes", "bytes that the tails hold", AndShrinks, bytes),
                 ("published", "messages accepted", Only, read(&counters.published)),
@@ -241,10 +276,17 @@ impl Metrics {
                 name,
                 help,
                 grows,
+                by: By::Nothing,
                 values: vec![value],
-                by_shard: false,
             }),
         );
+        figures.push(Figure {
+            name: "proxy_failures",
+            help: "requests to upstreams that got no answer, or not a whole one",
+            grows: Only,
+            by: By::Reason,
+            values: self.proxy.failures.iter().map(read).collect(),
+        });
         figures
     }
 }

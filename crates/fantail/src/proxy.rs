@@ -164,8 +164,8 @@ impl Proxy {
     }
 
     /// The servers of every upstream, as statistics show them.
-    pub fn shown(&self) -> BTreeMap<&str, Vec<Shown>> {
-        self.upstreams.iter().map(|(name, upstream)| (name.as_str(), upstream.shown())).collect()
+    pub fn shown(&self) -> BTreeMap<String, Vec<Shown>> {
+        self.upstreams.iter().map(|(name, upstream)| (name.clone(), upstream.shown())).collect()
     }
 
     /// Closes connections that have been idle for too long. To be called about once a second.

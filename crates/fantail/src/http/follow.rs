@@ -13,7 +13,6 @@ use super::redirect::{self, Redirected};
 use super::takeover::Slot;
 use super::{App, body::Body, hold};
 use crate::dialect::grip;
-use crate::metrics;
 use crate::proxy::{self, Answer};
 
 /// How often a request may be handed on, as by nginx.
@@ -31,19 +30,17 @@ pub(super) fn asks(headers: &http::HeaderMap) -> bool {
 }
 
 /// Follows an answer that asks for something. Where it says both, the other route counts, as behind nginx.
-pub(super) async fn follow(app: &App, slot: &Arc<Slot>, request: &Parts, answer: Answer) -> Response<Body> {
-    let refusal = match try_follow(app, slot, request, answer).await {
-        Ok(response) => return response,
-        Err(refusal) => refusal,
-    };
-    metrics::add(&app.metrics.http.subscribe_refused, 1);
-    if refusal.status().is_server_error() {
-        tracing::warn!(path = request.uri.path(), %refusal, "a request cannot be handed over as its application asks");
-    }
-    refusal.response()
-}
-
-async fn try_follow(app: &App, slot: &Arc<Slot>, request: &Parts, answer: Answer) -> Result<Response<Body>, Refusal> {
+///
+/// CANCEL SAFETY: dropping it lets go of the application's answer and of the channels.
+///
+/// # Errors
+/// What about the answer cannot be followed; the client has been told nothing.
+pub(super) async fn follow(
+    app: &App,
+    slot: &Arc<Slot>,
+    request: &Parts,
+    answer: Answer,
+) -> Result<Response<Body>, Refusal> {
     let mut handed = Box::new((request.clone(), answer));
     for _ in 0..HOPS {
         let (request, answer) = *handed;

@@ -117,6 +117,15 @@ impl Forward {
         Ok(Forwarded::Done(answer.into_response(&self.route).map(Body::Proxied)))
     }
 
+    /// What the client is told when the answer that was handed over cannot be followed.
+    pub fn cannot_follow(&self, app: &App, request: &Parts, refusal: &Refusal) -> Response<Body> {
+        metrics::add(&app.metrics.http.subscribe_refused, 1);
+        if refusal.status().is_server_error() {
+            tracing::warn!(path = request.uri.path(), %refusal, "a request is not handed over as its application asks");
+        }
+        self.refuse(app, request, refusal)
+    }
+
     fn refuse(&self, app: &App, request: &Parts, refusal: &Refusal) -> Response<Body> {
         let status = refusal.status();
         if self.soft.is_some() && SOFTENED.contains(&status) && is_event_source(request) {

@@ -316,8 +316,19 @@ fn instructions_that_cannot_be_followed_are_502_and_named() {
         assert_eq!(answer.status, 502, "{path}");
         assert!(answer.error().contains(named), "{path}: {}", answer.error());
     }
+    let wants = [("Accept", "text/event-stream")];
+    assert_eq!(server.public().request("GET", "/hold", &wants, b"").status, 502);
     // The catch-all route serves it, and so the application says what it is.
     assert_eq!(server.public().get("/nowhere").status, 404);
+}
+
+#[test]
+fn instructions_that_cannot_be_followed_do_not_silence_an_event_source_where_failures_are_soft() {
+    let app = Application::start(&[("/hold", "200 OK\nGrip-Hold: maybe\nGrip-Channel: a", "")]);
+    let server = app.served("soft_failure = true\n");
+    let answer = server.public().request("GET", "/hold", &[("Accept", "text/event-stream")], b"");
+    assert_eq!((answer.status, answer.head.get("content-type")), (200, Some("text/event-stream")));
+    assert!(answer.text().contains("retry: "), "{}", answer.text());
 }
 
 #[test]
@@ -353,11 +364,14 @@ fn redirect_serves_the_internal_route_with_the_applications_fields() {
         Application::start(&[("/chat", redirect, "not shown"), ("/poll", &redirect.replace("last=1", "wait=20s"), "")]);
     let server = app.served(
         "[[route]]\npath = '/private/{channels...}'\naction = 'subscribe'\ninternal = true\n\
+         [[route]]\npath = '/sub/{channels...}'\naction = 'subscribe'\ninternal = true\n\
          [cors]\norigins = ['https://other.example']\n",
     );
     server.publish("room-42", "0");
     let id = server.publish("room-42", "1");
-    assert_eq!(server.public().get("/private/room-42").status, 404, "it is not for requests from outside");
+    for path in ["/private/room-42", "/sub/room-42"] {
+        assert_eq!(server.public().get(path).status, 404, "{path} is not for requests from outside");
+    }
     let mut stream = server.public().subscribe("/chat");
     assert_eq!(stream.data(1), ["1"]);
     let cookies = |head: &crate::client::Head| {

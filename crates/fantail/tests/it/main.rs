@@ -2,6 +2,7 @@
 
 mod admin;
 mod apps;
+mod balance;
 mod batch;
 mod behind_nginx;
 mod browser;
@@ -33,5 +34,6 @@ mod subscribe;
 mod tee;
 mod through_apps;
 mod through_clients;
+mod through_grip;
 mod tunnels;
 mod upstream;

@@ -100,7 +100,9 @@ fn plan_each_begins_in_each_channel_where_it_is_told() {
     let hub = Arc::new(hub(Limits::default()));
     let all = names(["a", "b", "c"]);
     for n in 1..=3 {
-        all.iter().for_each(|name| say(&hub, name, &format!("{name}{n} "), false));
+        for name in &all {
+            say(&hub, name, &format!("{name}{n} "), false);
+        }
     }
     // Behind a2, from the first of b on, and c from now on.
     let next = |channel: &Channel| match channel.name().as_str() {
