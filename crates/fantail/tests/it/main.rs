@@ -20,6 +20,7 @@ mod fair;
 mod flowing;
 mod grip;
 mod handover;
+mod http2;
 mod keeping;
 mod long_wait;
 mod passing;
