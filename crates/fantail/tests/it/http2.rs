@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,10 +17,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{self, channel};
 
 use crate::client::{Client, End};
 use crate::server::{PATIENCE, TestServer};
+
+/// More than any test needs to be on its way.
+const QUEUE: usize = 16;
 
 /// A part of an answer's body; an error resets its stream.
 type Part = io::Result<Frame<Bytes>>;
@@ -28,7 +31,7 @@ type Part = io::Result<Frame<Bytes>>;
 /// What the upstream tells the test.
 enum Told {
     /// A whole request.
-    Asked(Request<Bytes>, Option<HeaderMap>),
+    Asked(Box<Request<Bytes>>, Option<HeaderMap>),
     /// A request whose body broke off.
     Cut,
     /// An answer is given up before its end.
@@ -39,15 +42,15 @@ enum Told {
 struct Twain {
     address: SocketAddr,
     told: Receiver<Told>,
-    parts: UnboundedSender<Part>,
+    parts: mpsc::Sender<Part>,
     /// Ends the server.
     _runtime: tokio::runtime::Runtime,
 }
 
 /// A body that is made elsewhere.
 struct Made {
-    parts: UnboundedReceiver<Part>,
-    tell: Option<Sender<Told>>,
+    parts: mpsc::Receiver<Part>,
+    tell: Option<SyncSender<Told>>,
 }
 
 impl http_body::Body for Made {
@@ -73,11 +76,12 @@ impl Drop for Made {
 
 impl Twain {
     fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a tokio runtime");
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let (tell, told) = channel();
-        let (parts, made) = unbounded_channel();
+        let (tell, told) = sync_channel(QUEUE);
+        let (parts, made) = channel(QUEUE);
         let made = std::sync::Arc::new(parking_lot::Mutex::new(Some(made)));
         runtime.spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
@@ -97,23 +101,23 @@ impl Twain {
         ))
     }
 
-    fn asked(&self) -> (Request<Bytes>, Option<HeaderMap>) {
+    fn asked(&self) -> (Box<Request<Bytes>>, Option<HeaderMap>) {
         match self.told.recv_timeout(PATIENCE) {
             Ok(Told::Asked(request, trailers)) => (request, trailers),
             Ok(_) => panic!("a request broke off"),
-            Err(_) => panic!("no request within {PATIENCE:?}"),
+            Err(error) => panic!("no request within {PATIENCE:?}: {error}"),
         }
     }
 
     fn send(&self, data: &'static str) {
-        self.parts.send(Ok(Frame::data(Bytes::from_static(data.as_bytes())))).expect("a body");
+        self.parts.try_send(Ok(Frame::data(Bytes::from_static(data.as_bytes())))).expect("a body");
     }
 }
 
 async fn answer(
     request: Request<Incoming>,
-    tell: Sender<Told>,
-    made: std::sync::Arc<parking_lot::Mutex<Option<UnboundedReceiver<Part>>>>,
+    tell: SyncSender<Told>,
+    made: std::sync::Arc<parking_lot::Mutex<Option<mpsc::Receiver<Part>>>>,
 ) -> Result<Response<Made>, Infallible> {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
@@ -124,17 +128,17 @@ async fn answer(
     };
     let trailers = body.trailers().cloned();
     let body = body.to_bytes();
-    tell.send(Told::Asked(Request::from_parts(head, body.clone()), trailers)).ok();
+    tell.send(Told::Asked(Box::new(Request::from_parts(head, body.clone())), trailers)).ok();
     if path == "/silent" {
         // Dropped when the client is gone.
-        let _told = Made { parts: unbounded_channel().1, tell: Some(tell.clone()) };
+        let _told = Made { parts: channel(QUEUE).1, tell: Some(tell.clone()) };
         std::future::pending::<()>().await;
     }
     let stream = if path == "/stream" { made.lock().take() } else { None };
     let is_stream = stream.is_some();
     let parts = stream.unwrap_or_else(|| {
-        let (parts, made) = unbounded_channel();
-        parts.send(Ok(Frame::data(body))).ok();
+        let (parts, made) = channel(QUEUE);
+        parts.try_send(Ok(Frame::data(body))).ok();
         made
     });
     let mut response = Response::new(Made { parts, tell: is_stream.then_some(tell) });
@@ -245,7 +249,7 @@ fn streams_over_http2_pass_event_by_event_and_end_as_they_end() {
         twain.send(data);
         assert_eq!(events.event().data, data[6..7]);
     }
-    twain.parts.send(Err(io::ErrorKind::Other.into())).unwrap();
+    twain.parts.try_send(Err(io::ErrorKind::Other.into())).unwrap();
     assert_ne!(events.to_end().1, End::Said, "a reset is no end");
 
     let twain = Twain::start();

@@ -259,8 +259,10 @@ impl Peer {
         socket
     }
 
-    /// Closes the connection; a peer that reads everything sees its end.
-    pub(crate) fn close(self) {}
+    /// Closes the connection.
+    pub(crate) fn close(self) {
+        drop(self);
+    }
 
     /// Closes the sending half.
     pub(crate) fn half_close(&self) {
