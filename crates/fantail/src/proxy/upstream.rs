@@ -224,7 +224,7 @@ impl Upstream {
         *sent.version_mut() = Version::HTTP_2;
         *sent.headers_mut() = request.fields();
         let busy = Busy::begin(server);
-        let answer = twain.send(server, sent).await?;
+        let answer = twain.send(server, sent, limits.silence).await?;
         let (parts, incoming) = answer.into_parts();
         let idle = server.limits.idle;
         let source = Source::Twain { body: incoming, busy, idle };
