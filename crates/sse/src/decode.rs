@@ -5,7 +5,7 @@ use std::mem;
 
 use memchr::{memchr, memchr2};
 
-const BOM: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Buffers above this size, in bytes, are given back after the event that needed them, so that one large event does not
 /// weigh on a stream for the rest of its life.
@@ -165,11 +165,7 @@ impl Decoder {
             self.end_block(block, each);
             return Ok(());
         }
-        let (field, value) = match memchr(b':', line) {
-            Some(colon) => (&line[..colon], &line[colon + 1..]),
-            None => (line, &line[line.len()..]),
-        };
-        let value = value.strip_prefix(b" ").unwrap_or(value);
+        let (field, value) = split(line);
         match field {
             b"data" => self.take_data(value, block)?,
             b"event" => block.name = Some(value),
@@ -299,7 +295,16 @@ fn empty(buffer: &mut Vec<u8>) {
     }
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
+/// A line's field name and its value.
+pub(crate) fn split(line: &[u8]) -> (&[u8], &[u8]) {
+    let (field, value) = match memchr(b':', line) {
+        Some(colon) => (&line[..colon], &line[colon + 1..]),
+        None => (line, &line[line.len()..]),
+    };
+    (field, value.strip_prefix(b" ").unwrap_or(value))
+}
+
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }

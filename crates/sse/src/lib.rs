@@ -23,9 +23,11 @@
 
 #![warn(missing_docs)]
 
+pub mod blocks;
 pub mod decode;
 pub mod encode;
 pub mod field;
 
+pub use blocks::{BlockTooLong, Blocks, Facts};
 pub use decode::{DecodeError, Decoder, Event, Item};
 pub use field::{EventId, EventName, FieldError};

@@ -1,6 +1,6 @@
 //! What must hold for all input: what is encoded is decoded again, nothing forges a field, and where chunks end means nothing.
 
-use fantail_sse::{Decoder, EventId, EventName, encode};
+use fantail_sse::{Blocks, Decoder, EventId, EventName, encode};
 use proptest::prelude::*;
 
 use crate::seen::Seen;
@@ -159,6 +159,40 @@ proptest! {
         let carried = !value.is_empty() && value.len() <= EventId::MAX_BYTES && !value.contains(['\r', '\n', '\0']);
         prop_assert_eq!(EventId::parse(&value).is_ok(), carried);
         prop_assert_eq!(EventName::parse(&value).is_ok(), carried);
+    }
+
+    #[test]
+    fn blocks_any_stream_under_any_split_are_the_same_events(stream in stream(), lengths in pieces()) {
+        let mut blocks = Blocks::with_limit(1 << 20);
+        let (mut relayed, mut noted) = (Vec::new(), Vec::new());
+        let mut rest = &stream[..];
+        for length in lengths.iter().cycle() {
+            let (piece, after) = rest.split_at(rest.len().min(*length));
+            let mut keep = |block: &[u8]| {
+                prop_assert!(block.ends_with(b"\n"));
+                relayed.extend_from_slice(block);
+                // What is put between two blocks must reach clients as it is, and change nothing else.
+                noted.extend_from_slice(b": between\n");
+                noted.extend_from_slice(block);
+                Ok(())
+            };
+            let mut kept = Ok(());
+            blocks.feed(piece, |block| kept = kept.clone().and_then(|()| keep(block))).expect("far below the limit");
+            kept?;
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        relayed.extend_from_slice(blocks.rest());
+        noted.extend_from_slice(blocks.rest());
+        let without_comments = |(mut seen, last_id): (Vec<Seen>, Vec<u8>)| {
+            seen.retain(|seen| !matches!(seen, Seen::Comment(_)));
+            (seen, last_id)
+        };
+        let expected = without_comments(decode_by_the_book(&stream));
+        prop_assert_eq!(&without_comments(decode(&relayed, &[usize::MAX])), &expected);
+        prop_assert_eq!(without_comments(decode(&noted, &[usize::MAX])), expected);
     }
 
     #[test]
