@@ -2,3 +2,4 @@
 //! only.
 
 pub mod native;
+pub mod relayed;

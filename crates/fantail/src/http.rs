@@ -8,6 +8,7 @@ pub mod door;
 pub mod error;
 pub mod publish;
 pub mod query;
+pub mod relayed;
 pub mod stats;
 pub mod subscribe;
 pub mod table;
@@ -33,6 +34,9 @@ use door::ControlDoor;
 use error::{Refusal, json};
 use publish::Publish;
 use query::Query;
+use relayed::record::Recordings;
+use relayed::share::Shares;
+use relayed::stream::Streams;
 use subscribe::Subscribe;
 use table::Table;
 use takeover::Slot;
@@ -50,6 +54,7 @@ enum Action {
     Ready,
     Page,
     EndSubscriber,
+    Stream(Streams),
 }
 
 /// Everything that the routes need.
@@ -66,6 +71,8 @@ pub struct App {
     stopping: AtomicBool,
     /// Publish requests that are being answered.
     publishing: AtomicUsize,
+    shares: Shares,
+    recordings: Recordings,
 }
 
 /// Counts a publish request while it is being answered.
@@ -95,7 +102,14 @@ impl App {
         let native = |name: &str| Pattern::Literal(format!("{}{name}", config.native.prefix));
         let literal = |path: &str| Pattern::Literal(path.to_owned());
         let plain = config::Route::default();
-        let mut public = vec![(rest("sub"), subscribe(&plain, Door::Public))];
+        let streams = format!("{}stream/", config.native.prefix);
+        let mut public = vec![
+            (rest("sub"), subscribe(&plain, Door::Public)),
+            (
+                Pattern::Segment { before: streams.clone(), after: String::new() },
+                Action::Stream(Streams::new(Cors::new(&config.cors))),
+            ),
+        ];
         let mut control = vec![
             (rest("sub"), subscribe(&plain, Door::Control)),
             (rest("pub"), Action::Publish(Publish::default())),
@@ -135,6 +149,8 @@ impl App {
             started: Instant::now(),
             stopping: AtomicBool::new(false),
             publishing: AtomicUsize::new(0),
+            shares: Shares::default(),
+            recordings: Recordings::new(streams),
         }
     }
 
@@ -146,6 +162,16 @@ impl App {
     /// The shards that subscribers are handed to.
     pub fn shards(&self) -> &Shards {
         &self.shards
+    }
+
+    /// The upstream streams that are shared.
+    pub fn shares(&self) -> &Shares {
+        &self.shares
+    }
+
+    /// The upstream streams that are recorded.
+    pub fn recordings(&self) -> &Recordings {
+        &self.recordings
     }
 
     /// See [`Metrics`].
@@ -200,6 +226,7 @@ impl App {
         let Some(found) = table.find(path) else { return Refusal::NotFound(path.to_owned()).response() };
         let answer = match found.action {
             Action::Subscribe(route) => return route.answer(self, slot, request, found.rest).await,
+            Action::Stream(route) => return route.answer(self, slot, request, found.rest).await,
             Action::Publish(route) => {
                 let _counted = Publishing::begin(self);
                 return route.answer(self, request, body, found.rest).await;

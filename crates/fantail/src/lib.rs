@@ -224,6 +224,7 @@ fn hub(config: &Config) -> Hub {
         };
         (rule.prefix.clone(), limits)
     });
+    let prefixes: Vec<_> = prefixes.chain([http::relayed::record::retention(default)]).collect();
     let limits = HubLimits {
         memory: config.hub.memory.bytes(),
         message: config.hub.message.bytes(),

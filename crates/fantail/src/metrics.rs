@@ -71,6 +71,23 @@ pub struct HttpMetrics {
     pub control_refused: Number,
 }
 
+/// The figures of upstream streams that are relayed by way of a channel.
+#[derive(Debug, Default)]
+pub struct RelayedMetrics {
+    /// Streams that are shared at present.
+    pub shared: Number,
+    /// Streams that are recorded at present, their upstream still being read.
+    pub recording: Number,
+    /// Recordings that are kept, those included.
+    pub recordings: Number,
+    /// Viewers let in to either.
+    pub viewers: Number,
+    /// Upstreams ended because nobody was left to see them.
+    pub left: Number,
+    /// Streams that broke off, or sent what cannot be kept.
+    pub broken: Number,
+}
+
 /// All of them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -78,6 +95,8 @@ pub struct Metrics {
     pub shards: Vec<Arc<ShardMetrics>>,
     /// See [`HttpMetrics`].
     pub http: HttpMetrics,
+    /// See [`RelayedMetrics`].
+    pub relayed: RelayedMetrics,
 }
 
 /// Adds to a figure.
@@ -122,7 +141,11 @@ pub struct Figure {
 impl Metrics {
     /// Zeros for so many shards.
     pub fn new(shards: usize) -> Self {
-        Self { shards: (0..shards).map(|_| Arc::default()).collect(), http: HttpMetrics::default() }
+        Self {
+            shards: (0..shards).map(|_| Arc::default()).collect(),
+            http: HttpMetrics::default(),
+            relayed: RelayedMetrics::default(),
+        }
     }
 
     /// The sum of one figure over all shards.
@@ -162,7 +185,7 @@ impl Metrics {
                 by_shard: true,
             })
             .collect();
-        let (http, counters) = (&self.http, hub.counters());
+        let (http, relayed, counters) = (&self.http, &self.relayed, hub.counters());
         let bytes = hub.held() as u64;
         figures.extend(
             [
@@ -176,6 +199,12 @@ impl Metrics {
                 ("refused_subscribes", "subscribe requests refused", Only, read(&http.subscribe_refused)),
                 ("refused_publishes", "messages refused", Only, read(&http.publish_refused)),
                 ("refused_control", "control requests without the right to it", Only, read(&http.control_refused)),
+                ("shared_streams", "upstream streams that are shared at present", AndShrinks, read(&relayed.shared)),
+                ("recording_streams", "upstream streams being recorded", AndShrinks, read(&relayed.recording)),
+                ("recordings", "recordings kept, those under way included", AndShrinks, read(&relayed.recordings)),
+                ("relayed_viewers", "viewers of shared or recorded streams that came", Only, read(&relayed.viewers)),
+                ("abandoned_streams", "upstreams ended as nobody was left to see them", Only, read(&relayed.left)),
+                ("broken_streams", "shared or recorded streams that broke off", Only, read(&relayed.broken)),
                 ("channels", "channels at present", AndShrinks, hub.channels() as u64),
                 ("retained_bytes", "bytes that the tails hold", AndShrinks, bytes),
                 ("published", "messages accepted", Only, read(&counters.published)),

@@ -504,8 +504,8 @@ impl Hub {
     }
 }
 
-/// What about an id a header cannot carry.
-fn unsendable(id: &str) -> Option<&'static str> {
+/// What about an id a header cannot carry; `None` for one that clients can send back.
+pub fn unsendable(id: &str) -> Option<&'static str> {
     if id.starts_with([' ', '\t']) || id.ends_with([' ', '\t']) {
         return Some("begins or ends with a space");
     }

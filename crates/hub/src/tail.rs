@@ -112,6 +112,11 @@ impl Tail {
         self.entries.range(self.index(next)..)
     }
 
+    /// All entries, newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().rev()
+    }
+
     /// The lowest `next` for which [`Tail::from`] yields the same.
     pub fn earliest_alike(&self, next: u64) -> u64 {
         let before = self.index(next).checked_sub(1).map_or(self.floor, |at| self.entries[at].offset);
