@@ -96,6 +96,11 @@ impl Server {
         self.control.local_addr().unwrap_or(self.config.control.listen)
     }
 
+    /// The routes, for those who embed the server and feed streams of their own.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
     /// What the journal is and promises, for people.
     pub fn journal(&self) -> String {
         self.hub.journal().describe()

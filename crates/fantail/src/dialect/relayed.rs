@@ -64,7 +64,7 @@ pub struct Sealed {
 /// process, like what its ids speak of.
 #[derive(Debug, Default)]
 pub struct Seal {
-    /// SECURITY: SipHash under a random key of 128 bits. Its 64 bits can only be guessed by asking this server.
+    /// SECURITY: `SipHash` under a random key of 128 bits. Its 64 bits can only be guessed by asking this server.
     key: RandomState,
 }
 

@@ -18,6 +18,7 @@ mod handover;
 mod keeping;
 mod long_wait;
 mod publish;
+mod recording;
 mod resume;
 mod server;
 mod slow;

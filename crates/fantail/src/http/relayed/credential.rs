@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Cookies that scripts of analytics count in: they change with every page, and nobody is admitted by them.
 const COUNTERS: [&str; 20] = [
@@ -51,7 +51,7 @@ impl Credential {
 }
 
 fn values<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
-    headers.get_all(name).into_iter().map(|value| value.as_bytes())
+    headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
 }
 
 fn cookie(pair: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -69,8 +69,6 @@ fn counts(name: &[u8], named: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(lines: &[(HeaderName, &str)]) -> HeaderMap {

@@ -95,7 +95,12 @@ impl<K: Eq + Hash + Clone> Openings<K> {
         remove(&mut self.places.lock(), key, source);
     }
 
-    #[cfg(test)]
+    /// Whether something is open under a key, or about to be.
+    pub(super) fn contains(&self, key: &K) -> bool {
+        self.places.lock().contains_key(key)
+    }
+
+    /// How many keys there are.
     pub(super) fn len(&self) -> usize {
         self.places.lock().len()
     }

@@ -42,7 +42,7 @@ const LONGEST_KEY: usize = 255;
 const MESSAGES: usize = 100_000;
 const BYTES: usize = 16 << 20;
 
-/// The retention of recordings where `[[hub.retention]]` sets none for the prefix: messages are kept as long as others are.
+/// The retention of recordings where `[[retention]]` sets none for the prefix: messages are kept as long as others are.
 pub fn retention(default: Limits) -> (String, Limits) {
     (format!("/{KIND}/"), Limits { messages: MESSAGES, bytes: BYTES.max(default.bytes), age: default.age })
 }
@@ -214,7 +214,7 @@ impl Recordings {
         if let Some(answer) = self.follow(app, slot, request).await {
             return Ok(Joined::Answer(answer));
         }
-        let repeated = self.repeated(request, rules);
+        let repeated = Self::repeated(request, rules);
         let opener = match &repeated {
             None => None,
             Some(repeated) => match self.repeated.enter(repeated).await {
@@ -342,7 +342,7 @@ impl Recordings {
     }
 
     /// What a request repeats, where it says so.
-    fn repeated(&self, request: &Request, rules: &Rules) -> Option<Repeated> {
+    fn repeated(request: &Request, rules: &Rules) -> Option<Repeated> {
         let key = request.headers.get("idempotency-key")?.as_bytes();
         let credential = Credential::of(&request.headers, &rules.cookies);
         let sound = (1..=LONGEST_KEY).contains(&key.len());
@@ -416,5 +416,310 @@ impl Recording {
         }
         let view = View { source: &self.source, style: &self.style, start, head };
         view.answer(app, slot, request).await.unwrap_or_else(|refusal| refusal.response())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::io;
+
+    use http::StatusCode;
+
+    use super::*;
+    use crate::http::relayed::head::FANTAIL_STREAM;
+    use crate::http::relayed::stream::Streams;
+    use crate::http::relayed::viewer::{FakeBody, Upstream, Viewer, World, ids, request, without_ids};
+
+    const HOUR: Duration = Duration::from_hours(1);
+    const MINE: (&str, &str) = ("cookie", "sid=mine");
+    const THEIRS: (&str, &str) = ("cookie", "sid=theirs");
+
+    async fn record<F>(
+        world: &World,
+        slot: &Arc<Slot>,
+        request: &Request,
+        grace: Duration,
+        open: impl FnOnce() -> F,
+    ) -> io::Result<Joined<FakeBody>>
+    where
+        F: Future<Output = io::Result<(Parts, FakeBody)>>,
+    {
+        let manner = world.recorded(grace);
+        world.app.recordings().record(&world.app, slot, request, &Rules::default(), &manner, open).await
+    }
+
+    /// Records a stream for its first viewer.
+    async fn begin(world: &World, request: &Request, grace: Duration) -> (Upstream, Viewer) {
+        let slot = Arc::default();
+        let (upstream, answer) = Upstream::stream();
+        let joined = record(world, &slot, request, grace, || async { Ok(answer) }).await;
+        (upstream, world.view(&slot, joined).await)
+    }
+
+    /// What is answered without asking the upstream.
+    async fn answered(world: &World, slot: &Arc<Slot>, request: &Request) -> Response<Body> {
+        match record(world, slot, request, HOUR, || async { panic!("the upstream is asked") }).await.unwrap() {
+            Joined::Answer(answer) => answer,
+            other => panic!("no answer, but {other:?}"),
+        }
+    }
+
+    fn token(viewer: &Viewer) -> String {
+        let url = viewer.head.headers[FANTAIL_STREAM].to_str().unwrap();
+        assert_eq!(viewer.head.headers["link"], format!("<{url}>; rel=\"resume\""));
+        url.strip_prefix("/stream/").unwrap().to_owned()
+    }
+
+    async fn ask(
+        world: &World,
+        slot: &Arc<Slot>,
+        method: &str,
+        token: &str,
+        query: &str,
+        headers: &[(&str, &str)],
+    ) -> Response<Body> {
+        let route = Streams::new(crate::http::cors::Cors::new(&crate::config::Cors::default()));
+        route.answer(&world.app, slot, &request(method, &format!("/stream/{token}{query}"), headers), token).await
+    }
+
+    async fn resume(world: &World, token: &str, query: &str, headers: &[(&str, &str)]) -> Viewer {
+        let slot = Arc::default();
+        let answer = ask(world, &slot, "GET", token, query, headers).await;
+        world.hand_over(&slot, answer).await
+    }
+
+    async fn status(world: &World, method: &str, token: &str, query: &str, headers: &[(&str, &str)]) -> u16 {
+        ask(world, &Arc::default(), method, token, query, headers).await.status().as_u16()
+    }
+
+    #[tokio::test]
+    async fn recording_goes_on_without_its_caller_and_is_resumed_exactly() {
+        let world = World::new().await;
+        let (upstream, mut caller) = begin(&world, &request("POST", "/chat", &[MINE]), HOUR).await;
+        assert_eq!(caller.head.headers["x-own"], "head");
+        let token = token(&caller);
+        upstream.say(": working\n\nevent: a\ndata: 1\n\ndata: 2\n\n").await;
+        let seen = ids(&caller.until("data: 2\n\n").await);
+        assert_eq!(seen.len(), 2);
+        drop(caller);
+        upstream.say("data: 3\n\n").await;
+
+        // A second tab sees everything, the first one what it has not seen; both go on.
+        let everything = ": working\n\nevent: a\ndata: 1\n\ndata: 2\n\ndata: 3\n\n";
+        let behind_a_gap = format!(": fantail-gap\n{everything}");
+        let mut viewers = vec![
+            (resume(&world, &token, "", &[MINE]).await, everything),
+            (resume(&world, &token, "?from=start", &[MINE]).await, everything),
+            (resume(&world, &token, "", &[MINE, ("last-event-id", &seen[1])]).await, "data: 3\n\n"),
+            (resume(&world, &token, &format!("?lastEventId={}", seen[0]), &[MINE]).await, "data: 2\n\ndata: 3\n\n"),
+            (resume(&world, &token, "?offset=0", &[MINE]).await, everything),
+            (resume(&world, &token, "?offset=2", &[MINE]).await, "data: 3\n\n"),
+            (resume(&world, &token, "", &[MINE, ("last-event-id", "odd")]).await, &behind_a_gap),
+        ];
+        let mut last = String::new();
+        for (viewer, expected) in &mut viewers {
+            let said = viewer.until("data: 3\n\n").await;
+            assert_eq!(without_ids(&said), **expected);
+            last = ids(&said).pop_back().unwrap();
+        }
+        // It waits at the end of what there is.
+        viewers.push((resume(&world, &token, "?offset=3", &[MINE]).await, ""));
+        viewers.push((resume(&world, &token, "?from=live", &[MINE]).await, ""));
+        upstream.say("data: [DONE]\n\n: bye\n\n").await;
+        drop(upstream);
+        for (viewer, _) in viewers {
+            let (said, clean) = viewer.end().await;
+            assert_eq!((without_ids(&said).as_str(), clean), ("data: [DONE]\n\n: bye\n\n", true));
+            last = ids(&said).pop_back().unwrap();
+        }
+        for (query, headers) in [
+            ("", vec![MINE, ("last-event-id", last.as_str())]),
+            ("?offset=4", vec![MINE]),
+            ("?offset=400", vec![MINE]),
+            ("?from=live", vec![MINE]),
+        ] {
+            assert_eq!(status(&world, "GET", &token, query, &headers).await, 204, "{query}");
+        }
+        let (said, clean) = resume(&world, &token, "", &[MINE]).await.end().await;
+        assert_eq!((without_ids(&said), clean), (format!("{everything}data: [DONE]\n\n: bye\n\n"), true));
+        assert_eq!(metrics::read(&world.app.metrics().relayed.recordings), 1);
+        assert_eq!(metrics::read(&world.app.metrics().relayed.recording), 0);
+    }
+
+    #[tokio::test]
+    async fn recording_is_for_whoever_made_the_request() {
+        let world = World::new().await;
+        let (_upstream, caller) = begin(&world, &request("POST", "/chat", &[MINE]), HOUR).await;
+        let token = token(&caller);
+        let (name, other) = (&token[..31], if token.ends_with('0') { '1' } else { '0' });
+        for (token, headers) in [
+            (token.as_str(), vec![THEIRS]),
+            (&token, vec![]),
+            (&token, vec![MINE, ("authorization", "Bearer x")]),
+            (&format!("{name}{other}"), vec![MINE]),
+            (&format!("0{token}"), vec![MINE]),
+            ("", vec![MINE]),
+        ] {
+            for method in ["GET", "HEAD", "DELETE"] {
+                assert_eq!(status(&world, method, token, "", &headers).await, 404, "{method} {token:?} {headers:?}");
+            }
+        }
+        assert_eq!(status(&world, "HEAD", &token, "", &[MINE]).await, 200);
+        assert_eq!(status(&world, "POST", &token, "", &[MINE]).await, 405);
+        assert_eq!(status(&world, "GET", &token, "?offset=x", &[MINE]).await, 400);
+        let preflight = ask(&world, &Arc::default(), "OPTIONS", &token, "", &[]).await;
+        assert_eq!(preflight.status(), 204);
+        assert_eq!(preflight.headers()["access-control-allow-methods"], "GET, HEAD, DELETE");
+        let head = ask(&world, &Arc::default(), "HEAD", &token, "", &[MINE]).await;
+        assert_eq!(head.headers()["access-control-allow-origin"], "*");
+        assert_eq!(head.headers()["content-type"], "text/event-stream");
+        // Nobody gets at it by the routes for channels, and what they list leads nowhere.
+        let listed = world.app.hub.list("", 10);
+        assert_eq!(listed.len(), 1);
+        assert!(ChannelName::parse(listed[0].0.as_str()).is_err() && !listed[0].0.as_str().contains(&token));
+    }
+
+    #[tokio::test]
+    async fn delete_stops_the_upstream_and_ends_viewers_in_good_order() {
+        let world = World::new().await;
+        let (upstream, mut caller) = begin(&world, &request("POST", "/chat", &[MINE]), HOUR).await;
+        upstream.say("data: 1\n\n").await;
+        let id = ids(&caller.until("data: 1\n\n").await).pop_back().unwrap();
+        let token = token(&caller);
+        for _ in 0..2 {
+            assert_eq!(status(&world, "DELETE", &token, "", &[MINE]).await, 204);
+            assert!(!upstream.is_read());
+            assert_eq!(status(&world, "GET", &token, "", &[MINE, ("last-event-id", &id)]).await, 204);
+        }
+        assert_eq!(caller.end().await, (String::new(), true));
+    }
+
+    #[tokio::test]
+    async fn request_repeated_under_its_key_is_asked_of_the_upstream_once() {
+        let world = World::new().await;
+        let key = ("idempotency-key", "k1");
+        let first = request("POST", "/chat", &[MINE, key, ("content-length", "5")]);
+        let (slot, other) = (Arc::default(), Arc::default());
+        let (upstream, answer) = Upstream::stream();
+        let (go, wait) = tokio::sync::oneshot::channel::<()>();
+        let opening = record(&world, &slot, &first, HOUR, || async {
+            // The second comes before there is a head.
+            let _ = wait.await;
+            Ok(answer)
+        });
+        let repeated = async {
+            tokio::task::yield_now().await;
+            let _ = go.send(());
+            answered(&world, &other, &first).await
+        };
+        let (opened, repeated) = tokio::join!(opening, repeated);
+        let mut viewers = [world.view(&slot, opened).await, world.hand_over(&other, repeated).await];
+        assert_eq!(token(&viewers[0]), token(&viewers[1]));
+        upstream.say("data: 1\n\n").await;
+        for viewer in &mut viewers {
+            viewer.until("data: 1\n\n").await;
+        }
+        let changed = request("POST", "/chat", &[MINE, key, ("content-length", "6")]);
+        assert_eq!(answered(&world, &Arc::default(), &changed).await.status(), StatusCode::CONFLICT);
+        // Of another client, or under another key, it is another request.
+        for headers in [[THEIRS, key], [MINE, ("idempotency-key", "k2")]] {
+            begin(&world, &request("POST", "/chat", &headers), HOUR).await;
+        }
+        drop(upstream);
+        let slot = Arc::default();
+        let answer = answered(&world, &slot, &first).await;
+        let (said, clean) = world.hand_over(&slot, answer).await.end().await;
+        assert_eq!((without_ids(&said).as_str(), clean), ("data: 1\n\n", true), "a finished one is played again");
+    }
+
+    #[tokio::test]
+    async fn stream_that_broke_off_is_broken_for_all_and_not_repeated() {
+        let world = World::new().await;
+        let first = request("POST", "/chat", &[MINE, ("idempotency-key", "k1")]);
+        let (upstream, mut caller) = begin(&world, &first, HOUR).await;
+        upstream.say("data: 1\n\n").await;
+        let id = ids(&caller.until("data: 1\n\n").await).pop_back().unwrap();
+        let token = token(&caller);
+        upstream.break_off().await;
+        assert_eq!(caller.end().await, (String::new(), false));
+        for _ in 0..2 {
+            let late = resume(&world, &token, "", &[MINE, ("last-event-id", &id)]).await;
+            assert_eq!(late.end().await, (String::new(), false));
+        }
+        let (said, clean) = resume(&world, &token, "", &[MINE]).await.end().await;
+        assert_eq!((without_ids(&said).as_str(), clean), ("data: 1\n\n", false));
+        // A repeated request is made anew, and so is that of an EventSource that has seen all there was.
+        while world.app.recordings().repeated.len() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        begin(&world, &first, HOUR).await;
+        begin(&world, &request("GET", "/chat", &[MINE, ("last-event-id", &id)]), HOUR).await;
+    }
+
+    #[tokio::test]
+    async fn event_source_that_comes_back_is_answered_from_the_recording() {
+        let world = World::new().await;
+        let (upstream, mut caller) = begin(&world, &request("GET", "/chat?q=1", &[MINE]), HOUR).await;
+        upstream.say("data: 1\n\ndata: 2\n\n").await;
+        let seen = ids(&caller.until("data: 2\n\n").await);
+        drop(caller);
+        let back = |id, who| request("GET", "/chat?q=1", &[who, ("last-event-id", id)]);
+        let slot = Arc::default();
+        let answer = answered(&world, &slot, &back(&seen[0], MINE)).await;
+        let mut viewer = world.hand_over(&slot, answer).await;
+        assert_eq!(without_ids(&viewer.until("data: 2\n\n").await), "data: 2\n\n");
+        drop(upstream);
+        assert_eq!(viewer.end().await, (String::new(), true));
+        let done = answered(&world, &Arc::default(), &back(&seen[1], MINE)).await;
+        assert_eq!(done.status(), StatusCode::NO_CONTENT, "it need not come back");
+        assert!(world.app.recordings().made(seen[1].as_bytes()) && !world.app.recordings().made(b"7"));
+        // Somebody else's is asked of the upstream, as is an id that nobody made here.
+        begin(&world, &back(&seen[1], THEIRS), HOUR).await;
+        begin(&world, &back("7", MINE), HOUR).await;
+    }
+
+    #[tokio::test]
+    async fn upstream_without_viewers_is_ended_after_the_grace() {
+        let world = World::new().await;
+        let (upstream, mut caller) = begin(&world, &request("POST", "/chat", &[]), Duration::ZERO).await;
+        upstream.say("data: 1\n\n").await;
+        caller.until("data: 1\n\n").await;
+        let token = token(&caller);
+        drop(caller);
+        upstream.aborted().await;
+        let (said, clean) = resume(&world, &token, "", &[]).await.end().await;
+        assert_eq!((without_ids(&said).as_str(), clean), ("data: 1\n\n", false), "something is missing");
+        assert_eq!(metrics::read(&world.app.metrics().relayed.left), 1);
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_no_streams_are_passed_on() {
+        let world = World::new().await;
+        let stream = [("content-type", "text/event-stream")];
+        for (method, (_, answer)) in [
+            ("POST", Upstream::answer(StatusCode::OK, &[("content-type", "application/json")])),
+            ("POST", Upstream::answer(StatusCode::TOO_MANY_REQUESTS, &stream)),
+            ("HEAD", Upstream::answer(StatusCode::OK, &stream)),
+        ] {
+            let request = request(method, "/chat", &[("idempotency-key", "k")]);
+            let joined = record(&world, &Arc::default(), &request, HOUR, || async { Ok(answer) }).await;
+            assert!(matches!(joined, Ok(Joined::Alone(..))), "{joined:?}");
+        }
+        let (slot, request) = (Arc::default(), request("POST", "/", &[]));
+        let refused = || async { Err(io::ErrorKind::ConnectionRefused.into()) };
+        assert!(record(&world, &slot, &request, HOUR, refused).await.is_err());
+        assert_eq!(world.app.recordings().repeated.len(), 0);
+        assert_eq!(world.app.hub.channels(), 0);
+    }
+
+    #[tokio::test]
+    async fn caller_that_leaves_before_the_head_leaves_nothing() {
+        let world = World::new().await;
+        let request = request("POST", "/chat", &[("idempotency-key", "k")]);
+        let slot = Arc::default();
+        let asking = record(&world, &slot, &request, HOUR, pending);
+        assert!(tokio::time::timeout(Duration::from_millis(1), asking).await.is_err());
+        assert_eq!(world.app.recordings().repeated.len(), 0);
     }
 }

@@ -11,7 +11,7 @@ use fantail_hub::{ChannelName, StartAt};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING};
 use http::request::Parts as Request;
 use http::response::Parts;
-use http::{HeaderName, Method, Response};
+use http::{HeaderName, HeaderValue, Method, Response};
 use http_body::Body as HttpBody;
 
 use super::feed::Feed;
@@ -25,6 +25,9 @@ use crate::metrics;
 
 /// What the channels of shared streams are called.
 const KIND: &str = "share";
+/// Streams that are shared at once. Each is an upstream connection that outlives its viewers by the grace, so what anybody can
+/// open by asking for many URLs is bounded; beyond that requests are on their own.
+const MOST: usize = 10_000;
 
 /// Which requests of a route are alike.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +60,7 @@ impl Key {
             key.extend_from_slice(part);
         };
         let host = request.uri.authority().map(|authority| authority.as_str().as_bytes());
-        let host = host.or_else(|| headers.get(HOST).map(|host| host.as_bytes())).unwrap_or_default();
+        let host = host.or_else(|| headers.get(HOST).map(HeaderValue::as_bytes)).unwrap_or_default();
         add(&host.to_ascii_lowercase());
         add(request.uri.path().as_bytes());
         // No query is not an empty one to every upstream.
@@ -119,6 +122,9 @@ impl Shares {
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Error + Send + Sync + 'static,
     {
+        if self.openings.len() >= MOST && !self.openings.contains(&key) {
+            return Ok(Joined::Apart);
+        }
         let opener = match self.openings.enter(&key).await {
             Entrance::Open(source) => {
                 return Ok(Joined::Answer(Self::view(app, slot, request, &source, manner).await));
@@ -196,7 +202,7 @@ impl Shares {
 
 /// What a client says that it has seen.
 pub(super) fn last_event_id(request: &Request) -> Option<&[u8]> {
-    request.headers.get("last-event-id").map(|id| id.as_bytes()).filter(|id| !id.is_empty())
+    request.headers.get("last-event-id").map(HeaderValue::as_bytes).filter(|id| !id.is_empty())
 }
 
 #[cfg(test)]
@@ -272,6 +278,8 @@ mod tests {
         let key = Key::of(0, &rules, request).unwrap();
         world.app.shares().join(&world.app, slot, request, &rules, key, manner, open).await
     }
+
+    type Joining<'a> = Pin<Box<dyn Future<Output = io::Result<Joined<FakeBody>>> + 'a>>;
 
     async fn view(world: &World, request: &Request, manner: &Manner) -> Viewer {
         let slot = Arc::default();
@@ -359,7 +367,6 @@ mod tests {
         let request = request("GET", "/a", &[]);
         let slots: [Arc<Slot>; 2] = Default::default();
         let (upstream, answer) = Upstream::stream();
-        type Joining<'a> = Pin<Box<dyn Future<Output = io::Result<Joined<FakeBody>>> + 'a>>;
         let mut first: Joining<'_> = Box::pin(join(&world, &slots[0], &request, &manner, pending));
         let mut second: Joining<'_> = Box::pin(join(&world, &slots[1], &request, &manner, || async { Ok(answer) }));
         let neither = tokio::time::timeout(Duration::from_millis(1), all([&mut first, &mut second].into_iter()));
