@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use fantail_hub::{ChannelName, Gap, Message, Offset, Position, Render};
+use fantail_sse::blocks::trim;
 use fantail_sse::{Facts, encode};
 
 use super::native::GAP_EVENT;
@@ -18,8 +19,8 @@ const SEALED: &str = "~2.";
 
 /// Renders blocks.
 ///
-/// Only a block that dispatches an event gets an id. One without data would be an empty event to clients that take
-/// every blank line behind an id for one.
+/// Only a block that dispatches an event gets an id, and one that needs no blank line is written without: to several clients every
+/// blank line that comes once there was an id is an event, if an empty one.
 #[derive(Debug, Default)]
 pub struct Relayed {
     /// Where it is given, ids tell the channel as well, and nobody can make one up; else they are plain positions.
@@ -33,17 +34,19 @@ impl Render for Relayed {
             return;
         }
         let block = message.data().as_bytes();
-        if message.id().is_none() {
-            let facts = Facts::of(block);
-            if facts.data && facts.id.is_none() {
-                match self.seal.as_ref().zip(channel.number()) {
-                    Some((seal, number)) => seal.write(out, Sealed { number, offset: position.offset }),
-                    // Writing to a Vec cannot fail.
-                    None => drop(writeln!(out, "id: {position}")),
-                }
+        if message.id().is_some() {
+            out.extend_from_slice(block);
+            return;
+        }
+        let facts = Facts::of(block);
+        if facts.data && facts.id.is_none() {
+            match self.seal.as_ref().zip(channel.number()) {
+                Some((seal, number)) => seal.write(out, Sealed { number, offset: position.offset }),
+                // Writing to a Vec cannot fail.
+                None => drop(writeln!(out, "id: {position}")),
             }
         }
-        out.extend_from_slice(block);
+        out.extend_from_slice(if facts.blank_line { block } else { trim(block) });
     }
 
     fn gap(&self, out: &mut Vec<u8>, _: &Gap<'_>) {
@@ -114,8 +117,10 @@ mod tests {
             // An id that cannot be found again, and one that makes the client forget.
             ("id: ~1.cd.9\ndata: x\n\n", None, "id: ~1.cd.9\ndata: x\n\n"),
             ("id\ndata: x\n\n", None, "id\ndata: x\n\n"),
-            (": comment\n\n", None, ": comment\n\n"),
-            ("retry: 5\n\n", None, "retry: 5\n\n"),
+            (": comment\n\n", None, ": comment\n"),
+            ("retry: 5\r\n\r\n", None, "retry: 5\r\n"),
+            ("\n", None, ""),
+            ("event: x\n\n", None, "event: x\n\n"),
         ] {
             assert_eq!(rendered(&Relayed::default(), Kind::Data, block, id), expected);
         }

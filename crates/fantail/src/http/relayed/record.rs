@@ -245,8 +245,15 @@ impl Recordings {
         self.spawn(app, number, &recording, repeated, manner, body);
         let source = &recording.source;
         let view = View { source, style: &manner.style, start: source.beginning(&app.hub), head: source.head.clone() };
-        let answer = view.answer(app, slot, request).await;
-        Ok(Joined::Answer(answer.unwrap_or_else(|refusal| refusal.response())))
+        let answer = match view.answer(app, slot, request).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                // Its caller has not been told of it, and cannot come back.
+                source.stop().await;
+                refusal.response()
+            }
+        };
+        Ok(Joined::Answer(answer))
     }
 
     /// Makes a recording for an upstream's answer; `None` where there is no room for it.
@@ -429,7 +436,7 @@ mod tests {
     use super::*;
     use crate::http::relayed::head::FANTAIL_STREAM;
     use crate::http::relayed::stream::Streams;
-    use crate::http::relayed::viewer::{FakeBody, Upstream, Viewer, World, ids, request, without_ids};
+    use crate::http::relayed::viewer::{self, FakeBody, Upstream, Viewer, World, ids, request, without_ids};
 
     const HOUR: Duration = Duration::from_hours(1);
     const MINE: (&str, &str) = ("cookie", "sid=mine");
@@ -506,7 +513,7 @@ mod tests {
         upstream.say("data: 3\n\n").await;
 
         // A second tab sees everything, the first one what it has not seen; both go on.
-        let everything = ": working\n\nevent: a\ndata: 1\n\ndata: 2\n\ndata: 3\n\n";
+        let everything = ": working\nevent: a\ndata: 1\n\ndata: 2\n\ndata: 3\n\n";
         let behind_a_gap = format!(": fantail-gap\n{everything}");
         let mut viewers = vec![
             (resume(&world, &token, "", &[MINE]).await, everything),
@@ -530,7 +537,7 @@ mod tests {
         drop(upstream);
         for (viewer, _) in viewers {
             let (said, clean) = viewer.end().await;
-            assert_eq!((without_ids(&said).as_str(), clean), ("data: [DONE]\n\n: bye\n\n", true));
+            assert_eq!((without_ids(&said).as_str(), clean), ("data: [DONE]\n\n: bye\n", true));
             last = ids(&said).pop_back().unwrap();
         }
         for (query, headers) in [
@@ -542,9 +549,9 @@ mod tests {
             assert_eq!(status(&world, "GET", &token, query, &headers).await, 204, "{query}");
         }
         let (said, clean) = resume(&world, &token, "", &[MINE]).await.end().await;
-        assert_eq!((without_ids(&said), clean), (format!("{everything}data: [DONE]\n\n: bye\n\n"), true));
+        assert_eq!((without_ids(&said), clean), (format!("{everything}data: [DONE]\n\n: bye\n"), true));
         assert_eq!(metrics::read(&world.app.metrics().relayed.recordings), 1);
-        assert_eq!(metrics::read(&world.app.metrics().relayed.recording), 0);
+        viewer::eventually(|| metrics::read(&world.app.metrics().relayed.recording) == 0).await;
     }
 
     #[tokio::test]
@@ -650,9 +657,7 @@ mod tests {
         let (said, clean) = resume(&world, &token, "", &[MINE]).await.end().await;
         assert_eq!((without_ids(&said).as_str(), clean), ("data: 1\n\n", false));
         // A repeated request is made anew, and so is that of an EventSource that has seen all there was.
-        while world.app.recordings().repeated.len() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        viewer::eventually(|| world.app.recordings().repeated.len() == 0).await;
         begin(&world, &first, HOUR).await;
         begin(&world, &request("GET", "/chat", &[MINE, ("last-event-id", &id)]), HOUR).await;
     }

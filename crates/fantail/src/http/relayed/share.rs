@@ -323,7 +323,7 @@ mod tests {
             assert_eq!(viewer.head.headers["x-own"], "head");
             assert_eq!(viewer.head.headers["x-accel-buffering"], "no");
             let said = viewer.until("data: 1\n\n").await;
-            assert_eq!(without_ids(&said), ": hi\r\n\r\ndata: 1\n\n");
+            assert_eq!(without_ids(&said), ": hi\r\ndata: 1\n\n");
             assert_eq!(ids(&said).len(), 1, "a comment has no id: {said}");
         }
         late = viewers.pop().unwrap();
@@ -440,9 +440,7 @@ mod tests {
     }
 
     async fn until_forgotten(world: &World) {
-        while world.app.shares().openings.len() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        viewer::eventually(|| world.app.shares().openings.len() == 0).await;
     }
 
     #[tokio::test]

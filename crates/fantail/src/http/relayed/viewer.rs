@@ -193,3 +193,13 @@ pub(super) fn ids(said: &str) -> VecDeque<String> {
 pub(super) fn without_ids(said: &str) -> String {
     said.split_inclusive('\n').filter(|line| !line.starts_with("id: ~")).collect()
 }
+
+/// Waits until something holds that is bound to.
+pub(super) async fn eventually(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it comes to hold");
+}
