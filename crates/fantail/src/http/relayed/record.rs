@@ -87,6 +87,8 @@ pub(super) struct Recording {
     /// Where it can be resumed.
     pub(super) url: String,
     token: Token,
+    /// The request that it answers.
+    content: Content,
     cookies: Arc<[String]>,
     /// Of the first request, and as it is once its client has taken the cookies of the answer.
     credentials: [Credential; 2],
@@ -133,8 +135,6 @@ pub struct Recordings {
 struct Kept {
     by_token: HashMap<Token, Arc<Recording>>,
     by_number: HashMap<u64, Arc<Recording>>,
-    /// The content of requests with a key, by recording.
-    contents: HashMap<u64, Content>,
     /// Those whose upstream has ended, oldest first.
     finished: VecDeque<u64>,
 }
@@ -144,7 +144,6 @@ impl Kept {
         if let Some(recording) = self.by_number.remove(&number) {
             self.by_token.remove(&recording.token);
         }
-        self.contents.remove(&number);
         self.finished.retain(|finished| *finished != number);
     }
 
@@ -226,7 +225,7 @@ impl Recordings {
         let answer = open().await;
         let made = match &answer {
             Ok((parts, _)) if request.method != Method::HEAD && head::is_event_stream(parts) => {
-                self.begin(app, request, rules, manner, parts, repeated.is_some())
+                self.begin(app, request, rules, manner, parts)
             }
             _ => None,
         };
@@ -264,7 +263,6 @@ impl Recordings {
         rules: &Rules,
         manner: &Manner,
         answer: &Parts,
-        keyed: bool,
     ) -> Option<(u64, Arc<Recording>)> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let path = request.uri.path();
@@ -282,7 +280,8 @@ impl Recordings {
             Credential::after(&request.headers, &answer.headers, &rules.cookies),
         ];
         let (style, cookies) = (Arc::clone(&manner.style), Arc::clone(&rules.cookies));
-        let recording = Arc::new(Recording { source, style, url, token, cookies, credentials });
+        let recording =
+            Arc::new(Recording { source, style, url, token, content: Content::of(request), cookies, credentials });
         let mut kept = self.kept.lock();
         if !kept.make_room() {
             tracing::warn!(path, recordings = MOST, "an event stream is not recorded: too many are");
@@ -290,9 +289,6 @@ impl Recordings {
         }
         kept.by_token.insert(token, Arc::clone(&recording));
         kept.by_number.insert(number, Arc::clone(&recording));
-        if keyed {
-            kept.contents.insert(number, Content::of(request));
-        }
         recording.source.arrive();
         Some((number, recording))
     }
@@ -366,8 +362,8 @@ impl Recordings {
         manner: &Manner,
     ) -> Joined<B> {
         let number = source.channel.name().number();
-        let first = number.and_then(|number| self.kept.lock().contents.get(&number).cloned());
-        let answer = if first.is_some_and(|first| first != Content::of(request)) {
+        let first = number.and_then(|number| self.kept.lock().by_number.get(&number).map(Arc::clone));
+        let answer = if first.is_some_and(|first| first.content != Content::of(request)) {
             Err(Refusal::KeyReused)
         } else {
             let start = source.beginning(&app.hub);
@@ -377,21 +373,25 @@ impl Recordings {
         Joined::Answer(answer.unwrap_or_else(|refusal| refusal.response()))
     }
 
-    /// Answers an `EventSource` that comes back to the route from which it was recorded. `None` where the upstream is to be
-    /// asked: the id is not one of a recording that is kept, is somebody else's, or of one that broke off and has been
-    /// seen as far as it came.
+    /// Answers a client that makes its request again with the id of an event of its answer, as an `EventSource` does, and
+    /// wrappers of `fetch` that repeat a POST. `None` where the upstream is to be asked: the id is not one of a recording that is
+    /// kept, is somebody else's or of another request, or of one that broke off and has been seen as far as it came.
     async fn follow(&self, app: &App, slot: &Arc<Slot>, request: &Request) -> Option<Response<Body>> {
-        if request.method != Method::GET {
-            return None;
-        }
         let Sealed { number, offset } = self.seal.open(last_event_id(request)?)?;
         let recording = self.kept.lock().by_number.get(&number).map(Arc::clone)?;
         let source = &recording.source;
-        if !recording.admits(request) || (source.is_broken() && source.newest() <= offset) {
+        let is_another = !recording.admits(request) || recording.content != Content::of(request);
+        if is_another || (source.is_broken() && source.newest() <= offset) {
             return None;
         }
-        let start = source.behind(&app.hub, offset);
-        Some(recording.resume(app, slot, request, start, source.head.clone()).await)
+        let (start, head) = (source.behind(&app.hub, offset), source.head.clone());
+        if request.method == Method::GET {
+            return Some(recording.resume(app, slot, request, start, head).await);
+        }
+        // Only to an EventSource a 204 says that it is over. Others end with the stream, which has nothing left but its end.
+        source.arrive();
+        let view = View { source, style: &recording.style, start, head };
+        Some(view.answer(app, slot, request).await.unwrap_or_else(|refusal| refusal.response()))
     }
 
     /// The recording of a token, if this request may have it.
@@ -679,9 +679,28 @@ mod tests {
         let done = answered(&world, &Arc::default(), &back(&seen[1], MINE)).await;
         assert_eq!(done.status(), StatusCode::NO_CONTENT, "it need not come back");
         assert!(world.app.recordings().made(seen[1].as_bytes()) && !world.app.recordings().made(b"7"));
-        // Somebody else's is asked of the upstream, as is an id that nobody made here.
+        // Somebody else's is asked of the upstream, as is another request, and an id that nobody made here.
         begin(&world, &back(&seen[1], THEIRS), HOUR).await;
         begin(&world, &back("7", MINE), HOUR).await;
+        begin(&world, &request("GET", "/chat?q=2", &[MINE, ("last-event-id", &seen[1])]), HOUR).await;
+    }
+
+    /// What fetch-event-source does.
+    #[tokio::test]
+    async fn post_that_is_repeated_with_an_id_is_answered_from_the_recording() {
+        let world = World::new().await;
+        let length = ("content-length", "5");
+        let (upstream, mut caller) = begin(&world, &request("POST", "/chat", &[MINE, length]), HOUR).await;
+        upstream.say("data: 1\n\ndata: 2\n\n").await;
+        let seen = ids(&caller.until("data: 2\n\n").await);
+        drop((caller, upstream));
+        for (id, rest) in [(&seen[0], "data: 2\n\n"), (&seen[1], "")] {
+            let slot = Arc::default();
+            let back = request("POST", "/chat", &[MINE, length, ("last-event-id", id)]);
+            let answer = answered(&world, &slot, &back).await;
+            let (said, clean) = world.hand_over(&slot, answer).await.end().await;
+            assert_eq!((without_ids(&said).as_str(), clean), (rest, true));
+        }
     }
 
     #[tokio::test]
@@ -716,6 +735,20 @@ mod tests {
         assert!(record(&world, &slot, &request, HOUR, refused).await.is_err());
         assert_eq!(world.app.recordings().repeated.len(), 0);
         assert_eq!(world.app.hub.channels(), 0);
+    }
+
+    /// Connections are served by tasks that move between threads.
+    #[tokio::test]
+    async fn record_and_join_can_be_awaited_by_a_connections_task() {
+        use crate::http::relayed::share::{self, Key};
+        fn is_send<F: Future + Send>(_: F) {}
+        let world = World::new().await;
+        let (request, slot) = (request("GET", "/a", &[]), Arc::default());
+        is_send(record(&world, &slot, &request, HOUR, pending));
+        let (manner, rules) = (World::shared(HOUR), share::Rules::default());
+        let key = Key::of(0, &rules, &request).unwrap();
+        let open = pending::<io::Result<(Parts, FakeBody)>>;
+        is_send(world.app.shares().join(&world.app, &slot, &request, &rules, key, &manner, open));
     }
 
     #[tokio::test]
