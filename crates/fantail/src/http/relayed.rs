@@ -6,6 +6,7 @@ mod feed;
 pub mod head;
 mod openings;
 pub mod record;
+mod recording;
 pub mod share;
 mod source;
 pub mod stream;

@@ -9,22 +9,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fantail_hub::{ChannelName, Limits, StartAt};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use fantail_hub::{ChannelName, Limits};
 use http::request::Parts as Request;
 use http::response::Parts;
 use http::{Method, Response};
 use http_body::Body as HttpBody;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::credential::Credential;
 use super::feed::{Ended, Feed};
 use super::openings::{Entrance, Openings};
+use super::recording::{Content, Recording, Token};
 use super::share::last_event_id;
 use super::source::Source;
 use super::{Joined, Manner, View, head};
 use crate::dialect::relayed::{Seal, Sealed};
-use crate::fanout::Style;
 use crate::http::App;
 use crate::http::body::Body;
 use crate::http::error::Refusal;
@@ -56,69 +56,12 @@ pub struct Rules {
     pub cookies: Arc<[String]>,
 }
 
-/// The secret of a recording's URL: 128 random bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Token(u128);
-
-impl Token {
-    fn random() -> Option<Self> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).ok()?;
-        Some(Self(u128::from_be_bytes(bytes)))
-    }
-
-    /// Reads a token as its `Display` writes it, to the byte.
-    fn parse(text: &str) -> Option<Self> {
-        let token = Self(u128::from_str_radix(text, 16).ok()?);
-        (token.to_string() == text).then_some(token)
-    }
-}
-
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-/// One recording.
-pub(super) struct Recording {
-    pub(super) source: Arc<Source>,
-    pub(super) style: Arc<Style>,
-    /// Where it can be resumed.
-    pub(super) url: String,
-    token: Token,
-    /// The request that it answers.
-    content: Content,
-    cookies: Arc<[String]>,
-    /// Of the first request, and as it is once its client has taken the cookies of the answer.
-    credentials: [Credential; 2],
-}
-
-impl Recording {
-    fn admits(&self, request: &Request) -> bool {
-        self.credentials.contains(&Credential::of(&request.headers, &self.cookies))
-    }
-}
-
 /// What requests have in common that are one, repeated.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Repeated {
     route: usize,
     credential: Credential,
     key: Box<[u8]>,
-}
-
-/// What the head tells of a request's content. The body is on its way to the upstream while it is read, and not kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Content([Vec<u8>; 4]);
-
-impl Content {
-    fn of(request: &Request) -> Self {
-        let header = |name| request.headers.get(name).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
-        let target = request.uri.path_and_query().map(|target| target.as_str().as_bytes().to_vec());
-        let method = request.method.as_str().as_bytes().to_vec();
-        Self([method, target.unwrap_or_default(), header(CONTENT_TYPE), header(CONTENT_LENGTH)])
-    }
 }
 
 /// All recordings.
@@ -129,6 +72,7 @@ pub struct Recordings {
     kept: Arc<Mutex<Kept>>,
     repeated: Arc<Openings<Repeated>>,
     numbers: AtomicU64,
+    most: usize,
 }
 
 #[derive(Default)]
@@ -143,13 +87,14 @@ impl Kept {
     fn forget(&mut self, number: u64) {
         if let Some(recording) = self.by_number.remove(&number) {
             self.by_token.remove(&recording.token);
+            recording.forgotten.notify_one();
         }
         self.finished.retain(|finished| *finished != number);
     }
 
     /// Makes room for one more; false if there is none.
-    fn make_room(&mut self) -> bool {
-        while self.by_number.len() >= MOST {
+    fn make_room(&mut self, most: usize) -> bool {
+        while self.by_number.len() >= most {
             let Some(&oldest) = self.finished.front() else { return false };
             self.forget(oldest);
         }
@@ -172,6 +117,7 @@ impl Recordings {
             kept: Arc::default(),
             repeated: Arc::new(Openings::new()),
             numbers: AtomicU64::new(0),
+            most: MOST,
         }
     }
 
@@ -280,11 +226,11 @@ impl Recordings {
             Credential::after(&request.headers, &answer.headers, &rules.cookies),
         ];
         let (style, cookies) = (Arc::clone(&manner.style), Arc::clone(&rules.cookies));
-        let recording =
-            Arc::new(Recording { source, style, url, token, content: Content::of(request), cookies, credentials });
+        let (content, forgotten) = (Content::of(request), Notify::new());
+        let recording = Arc::new(Recording { source, style, url, token, content, cookies, credentials, forgotten });
         let mut kept = self.kept.lock();
-        if !kept.make_room() {
-            tracing::warn!(path, recordings = MOST, "an event stream is not recorded: too many are");
+        if !kept.make_room(self.most) {
+            tracing::warn!(path, recordings = self.most, "an event stream is not recorded: too many are");
             return None;
         }
         kept.by_token.insert(token, Arc::clone(&recording));
@@ -312,6 +258,7 @@ impl Recordings {
             source: Arc::clone(&recording.source),
             grace: manner.grace,
         };
+        let recording = Arc::clone(recording);
         let (kept, repeats) = (Arc::clone(&self.kept), Arc::clone(&self.repeated));
         tokio::spawn(async move {
             let relayed = &feed.metrics.relayed;
@@ -332,7 +279,10 @@ impl Recordings {
             }
             metrics::take(&relayed.recording, 1);
             kept.lock().finished.push_back(number);
-            tokio::time::sleep(Self::age(&feed)).await;
+            tokio::select! {
+                () = tokio::time::sleep(Self::age(&feed)) => {}
+                () = recording.forgotten.notified() => {}
+            }
             forget_key();
             kept.lock().forget(number);
             feed.drain().await;
@@ -399,30 +349,6 @@ impl Recordings {
         let token = Token::parse(token)?;
         let recording = self.kept.lock().by_token.get(&token).map(Arc::clone)?;
         recording.admits(request).then_some(recording)
-    }
-}
-
-impl Recording {
-    /// Answers a viewer that begins somewhere: 204 if the stream has ended and it has seen all of it.
-    pub(super) async fn resume(
-        &self,
-        app: &App,
-        slot: &Arc<Slot>,
-        request: &Request,
-        start: StartAt,
-        head: Parts,
-    ) -> Response<Body> {
-        self.source.arrive();
-        let names = std::slice::from_ref(self.source.channel.name());
-        let seen = match app.hub.plan(names, start.clone()).await {
-            Ok(plan) => self.source.has_nothing_for(plan.progress.cursor().next()),
-            Err(error) => return Refusal::from(error).response(),
-        };
-        if seen {
-            return Refusal::Subscribe(fantail_hub::SubscribeError::Ended).response();
-        }
-        let view = View { source: &self.source, style: &self.style, start, head };
-        view.answer(app, slot, request).await.unwrap_or_else(|refusal| refusal.response())
     }
 }
 
@@ -683,6 +609,32 @@ mod tests {
         begin(&world, &back(&seen[1], THEIRS), HOUR).await;
         begin(&world, &back("7", MINE), HOUR).await;
         begin(&world, &request("GET", "/chat?q=2", &[MINE, ("last-event-id", &seen[1])]), HOUR).await;
+    }
+
+    #[tokio::test]
+    async fn recordings_beyond_the_room_take_the_place_of_finished_ones() {
+        let world = World::new().await;
+        let recordings = Recordings { most: 2, ..Recordings::new("/stream/".to_owned()) };
+        let manner = world.recorded(HOUR);
+        let record = async |key: &str| {
+            let request = request("POST", "/chat", &[("idempotency-key", key)]);
+            let (upstream, answer) = Upstream::stream();
+            let (slot, rules) = (Arc::default(), Rules::default());
+            let joined =
+                recordings.record(&world.app, &slot, &request, &rules, &manner, || async { io::Result::Ok(answer) });
+            (upstream, matches!(joined.await, Ok(Joined::Answer(_))))
+        };
+        let (first, kept) = record("1").await;
+        assert!(kept && record("2").await.1);
+        // The second has ended at once, as its upstream was dropped.
+        let finished = || recordings.kept.lock().finished.len();
+        viewer::eventually(|| finished() == 1).await;
+        let (third, kept) = record("3").await;
+        assert!(kept && finished() == 0);
+        viewer::eventually(|| recordings.repeated.len() == 2).await;
+        assert!(!record("4").await.1, "both are under way");
+        assert_eq!((recordings.kept.lock().by_token.len(), recordings.repeated.len()), (2, 2));
+        drop((first, third));
     }
 
     /// What fetch-event-source does.

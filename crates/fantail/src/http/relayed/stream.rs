@@ -8,7 +8,7 @@ use http::request::Parts as Request;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::head;
-use super::record::Recording;
+use super::recording::Recording;
 use super::share::last_event_id;
 use crate::http::App;
 use crate::http::body::Body;
