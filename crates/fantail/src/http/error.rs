@@ -82,6 +82,9 @@ pub enum Refusal {
     /// The body is too large.
     #[error("the body is larger than {0} bytes (hub.message)")]
     TooLarge(usize),
+    /// The request under this key was another one.
+    #[error("the Idempotency-Key was used for another request")]
+    KeyReused,
     /// The hub would not have it.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -165,7 +168,7 @@ impl Refusal {
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) | Self::Publish(PublishError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
+            Self::KeyReused | Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
             Self::Publish(PublishError::Channels(_)) => StatusCode::INSUFFICIENT_STORAGE,
             Self::ItemOf { source, .. } => Self::Publish(*source).status(),
             Self::Subscribe(SubscribeError::Ended) => StatusCode::NO_CONTENT,
