@@ -205,6 +205,11 @@ impl Proxy {
             identity: route.identity,
         };
         let outgoing = Outgoing::new(request, making)?;
+        let announced =
+            request.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if route.max_body != 0 && announced.is_some_and(|length| length > route.max_body) {
+            return Err(Failure::ClientTooLarge(route.max_body));
+        }
         let limits = BodyLimits { silence: self.body_silence, size: route.max_body };
         let speaks = request.version == Version::HTTP_11;
         let told = |status, headers: &HeaderMap| {
@@ -250,7 +255,10 @@ impl Proxy {
         } else {
             Framing::Chunks
         };
-        let keeps_alive = keeps_alive(request.version, &request.headers) && framing != Framing::Close;
+        // Where a request had both Content-Length and Transfer-Encoding, hyper has dropped the former without a word, and
+        // whoever is in front may have counted by it (RFC 9112 §6.1).
+        let clear = !request.headers.contains_key(TRANSFER_ENCODING);
+        let keeps_alive = keeps_alive(request.version, &request.headers) && clear && framing != Framing::Close;
         let mut head = head_lines(parts.status, &parts.headers);
         head.truncate(head.len() - 2);
         if framing == Framing::Chunks {
@@ -330,13 +338,13 @@ impl Answer {
     fn new(request: &Parts, route: &Route, status: StatusCode, headers: HeaderMap, mut body: Body) -> Self {
         let options = Options::of(&headers);
         // Where there is no body, or no more than a length, the field tells the length that there would be.
-        let chunked = headers.contains_key(TRANSFER_ENCODING);
+        let uncounted = headers.contains_key(TRANSFER_ENCODING) || status == StatusCode::NO_CONTENT;
         let mut kept = HeaderMap::with_capacity(headers.len());
         let mut last = None;
         for (name, value) in headers {
             last = name.or(last);
             let Some(name) = &last else { continue };
-            if !(options.take(name) || chunked && *name == CONTENT_LENGTH) {
+            if !(options.take(name) || uncounted && *name == CONTENT_LENGTH) {
                 kept.append(name.clone(), value);
             }
         }
@@ -356,6 +364,10 @@ impl Answer {
         }
         let length = kept.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         body.set_length(length.filter(|_| request.method != Method::HEAD));
+        if request.version == Version::HTTP_10 && length.is_none() {
+            // Its end is the connection's, which hyper would promise to keep.
+            kept.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = status;
         parts.headers = kept;
@@ -406,6 +418,10 @@ impl Answer {
 
     /// The answer as HTTP sends it, with heartbeats where it is an event stream.
     pub fn into_response(mut self, route: &Route) -> Response<Body> {
+        if self.body.is_held() {
+            // What the client sends next may be this body or another request, and nothing tells them apart.
+            self.parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if self.events {
             self.body.endless();
             let pulse = if may_beat(&self.parts) { Pulse::new(route.ping) } else { None };
@@ -443,7 +459,8 @@ fn head_lines(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
     let reason = status.canonical_reason().unwrap_or("");
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
     for (name, value) in headers {
-        if !options.take(name) && *name != CONNECTION && (!is_inward(name) || *name == ACCEL_BUFFERING) {
+        let counts = *name == CONTENT_LENGTH && status.is_informational();
+        if !(options.take(name) || counts || is_inward(name) && *name != ACCEL_BUFFERING) {
             write_field(&mut head, name, value);
         }
     }

@@ -96,11 +96,13 @@ impl Outgoing {
         head.extend_from_slice(b"\r\n");
 
         let plain = identity || wants_events(headers);
+        let trusted = trust.has(peer.ip());
         let resumes = HeaderName::from_static("last-event-id");
         for (name, value) in headers {
             let ours = options.take(name)
                 || is_ours(name)
                 || is_withheld(name)
+                || (!trusted && name.as_str().starts_with("x-forwarded-"))
                 || changes.touches(name)
                 || (plain && *name == ACCEPT_ENCODING)
                 || (last_event_id.is_some() && *name == resumes);
