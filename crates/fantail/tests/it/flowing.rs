@@ -44,7 +44,7 @@ fn request_bodies_wait_for_an_upstream_that_does_not_read() {
     client.send(format!("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", 1_u64 << 40));
     let mut peer = upstream.accept();
     peer.read_head();
-    let sent = send_until_blocked(&mut client.socket, &[b'x'; 64 << 10], BLOCKED);
+    let sent = send_until_blocked(&mut client.socket, &vec![b'x'; 64 << 10], BLOCKED);
     assert!(sent < BOUND, "{sent} bytes went somewhere");
     assert_eq!(peer.read(sent).len(), sent, "none of them is lost");
     client.send("more");
@@ -142,13 +142,13 @@ fn answers_of_servers_that_stop_reading_arrive() {
     for _ in 0..20 {
         let mut client = server.public();
         client.send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
-        client.send([b'x'; 50_000]);
+        client.send(vec![b'x'; 50_000]);
         let mut peer = upstream.accept();
         peer.read_head();
         peer.read(50_000);
         peer.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
         peer.close();
-        let _ = std::io::Write::write_all(&mut client.socket, &[b'x'; 50_000]);
+        let _ = std::io::Write::write_all(&mut client.socket, &vec![b'x'; 50_000]);
         assert_eq!(client.answer().status, 403);
     }
 }
