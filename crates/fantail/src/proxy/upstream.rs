@@ -114,7 +114,7 @@ impl Upstream {
             let mut fresh = false;
             let failure = loop {
                 let attempt = if server.twain.is_some() {
-                    Self::ask_twain(server, request, &mut body).await
+                    Self::ask_twain(server, request, &mut body, limits).await
                 } else {
                     self.ask_plain(server, request, &mut body, limits, interim, fresh).await
                 };
@@ -209,6 +209,7 @@ impl Upstream {
         server: &Arc<Server>,
         request: &Outgoing,
         body: &mut Option<Incoming>,
+        limits: BodyLimits,
     ) -> Result<Answered, Attempt> {
         let twain = server.twain.as_ref().expect("only asked where there is one");
         let uri = http::Uri::builder()
@@ -217,7 +218,7 @@ impl Upstream {
             .path_and_query(request.target.as_str())
             .build()
             .map_err(|_| Failure::Malformed("the target cannot be sent over HTTP/2"))?;
-        let (outbound, sent) = Outbound::new(body.take());
+        let (outbound, sent) = Outbound::new(body.take(), limits.size);
         let mut outgoing = Request::new(outbound);
         *outgoing.method_mut() = request.method.clone();
         *outgoing.uri_mut() = uri;

@@ -25,7 +25,7 @@ fn tunnel(server: &TestServer, upstream: &Upstream, early: &str, answered: &str)
     let head = client.read_head();
     assert_eq!(head.status, 101);
     assert_eq!(head.get("upgrade"), Some("WebSocket"));
-    assert!(head.get("connection").expect("an answer to an upgrade").eq_ignore_ascii_case("upgrade"), "{}", head.raw);
+    assert!(head.get("connection").expect("a protocol").eq_ignore_ascii_case("upgrade"), "{}", head.raw);
     assert_eq!((head.get("sec-websocket-accept"), head.get("content-length")), (Some("y"), None), "{}", head.raw);
     assert_eq!(head.get("x-accel-expires"), None);
     (client, peer)
