@@ -3,3 +3,4 @@
 
 pub mod grip;
 pub mod native;
+pub mod relayed;

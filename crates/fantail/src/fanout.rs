@@ -240,7 +240,7 @@ mod tests {
 
     use fantail_hub::hub::Publish;
     use fantail_hub::journal::MemoryJournal;
-    use fantail_hub::{ChannelName, Clock, HubLimits, Limits, NewMessage, Retention, StartAt};
+    use fantail_hub::{ChannelEnd, ChannelName, Clock, HubLimits, Limits, NewMessage, Retention, StartAt};
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -257,6 +257,16 @@ mod tests {
 
     /// Attaches a subscriber and returns its client.
     async fn attach(shards: &Shards, hub: &Hub, places: &Arc<Semaphore>, errand: Errand) -> TcpStream {
+        attach_framed(shards, hub, places, errand, Framing::Chunked).await
+    }
+
+    async fn attach_framed(
+        shards: &Shards,
+        hub: &Hub,
+        places: &Arc<Semaphore>,
+        errand: Errand,
+        framing: Framing,
+    ) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -265,7 +275,7 @@ mod tests {
         let style = plain::style();
         let permit = Arc::clone(places).acquire_owned().await.unwrap();
         let plan = hub.plan(&[ChannelName::parse("a").unwrap()], StartAt::Live).await.unwrap();
-        let (style, framing) = (Arc::new(style), Framing::Chunked);
+        let style = Arc::new(style);
         shards.attach(Attach { socket, peer, permit, plan, style, framing, identity: None, errand });
         client
     }
@@ -309,6 +319,40 @@ mod tests {
             assert_eq!(&said, b"6\r\nthird\n\r\n");
         }
         shards.stop(FAREWELL).await;
+    }
+
+    /// A client can tell a channel whose source broke off from one that ended, in either framing.
+    #[tokio::test]
+    async fn broken_channel_breaks_its_streams_off() {
+        for end in [ChannelEnd::Clean, ChannelEnd::Broken] {
+            let journal = Arc::new(MemoryJournal::new(Duration::ZERO, 0));
+            let retention = Retention::new(Limits::default(), []);
+            let hub = Arc::new(Hub::new(journal, retention, HubLimits::default(), Clock::system()));
+            let metrics = Arc::new(Metrics::new(1));
+            let shards = Shards::start(&hub, &metrics).unwrap();
+            let places = Arc::new(Semaphore::new(2));
+            let mut chunked = attach_framed(&shards, &hub, &places, Errand::Stream, Framing::Chunked).await;
+            let mut raw = attach_framed(&shards, &hub, &places, Errand::Stream, Framing::Raw).await;
+            let channel = ChannelName::parse("a").unwrap();
+            let said = NewMessage { data: "x", event: None, id: None };
+            hub.publish(Publish { channel: &channel, said, key: None, ends: false }).await.unwrap();
+            hub.close(&hub.find(&channel).unwrap(), end).await;
+
+            let mut said = String::new();
+            chunked.read_to_string(&mut said).unwrap();
+            let expected = if end == ChannelEnd::Clean { "2\r\nx\n\r\n0\r\n\r\n" } else { "2\r\nx\n\r\n" };
+            assert_eq!(said, expected);
+            let mut said = Vec::new();
+            let read = raw.read_to_end(&mut said);
+            assert_eq!(said, b"x\n");
+            if end == ChannelEnd::Clean {
+                read.unwrap();
+            } else {
+                assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+            }
+            drop((chunked, raw));
+            shards.stop(FAREWELL).await;
+        }
     }
 
     /// Whoever arrives during the stop, or after it, is told like those who were there, and gives its place back.

@@ -16,6 +16,7 @@ pub mod path;
 pub mod publish;
 pub mod query;
 pub mod redirect;
+pub mod relayed;
 pub mod reply;
 pub mod stats;
 pub mod subscribe;
@@ -46,6 +47,9 @@ use forward::{Forward, Forwarded};
 use hold::Holds;
 use publish::Publish;
 use query::Query;
+use relayed::record::Recordings;
+use relayed::share::Shares;
+use relayed::stream::Streams;
 use subscribe::Subscribe;
 use table::{Place, Table};
 use takeover::Slot;
@@ -65,6 +69,7 @@ enum Action {
     Page,
     EndSubscriber,
     GripPublish,
+    Stream(Streams),
 }
 
 /// Everything that the routes need.
@@ -85,6 +90,8 @@ pub struct App {
     stopping: AtomicBool,
     /// Publish requests that are being answered.
     publishing: AtomicUsize,
+    shares: Shares,
+    recordings: Recordings,
 }
 
 /// Counts a publish request while it is being answered.
@@ -116,6 +123,11 @@ impl App {
         };
         let plain = config::Route::default();
         let mut public = vec![(Place::native(config, "sub"), subscribe(&plain, Door::Public))];
+        let streams = format!("{}stream/", config.native.prefix);
+        if config.route.iter().any(|route| route.record) {
+            public.push((segment(&streams, ""), Action::Stream(Streams::new(Cors::new(&config.cors)))));
+        }
+        let recordings = Recordings::new(streams);
         let mut control = vec![
             (Place::native(config, "sub"), subscribe(&plain, Door::Control)),
             (Place::native(config, "pub"), Action::Publish(Publish::default())),
@@ -130,7 +142,7 @@ impl App {
             (literal("/publish/"), Action::GripPublish),
             (segment("/subscribers/", "/end"), Action::EndSubscriber),
         ];
-        for route in &config.route {
+        for (number, route) in config.route.iter().enumerate() {
             // Both were checked when the configuration was read.
             let Ok(pattern) = Pattern::parse(&route.path) else { continue };
             let channels = route.channels.iter().filter_map(|name| ChannelName::parse(name).ok()).collect();
@@ -140,7 +152,7 @@ impl App {
                     Action::Publish(Publish { channels, only_publish: route.listener == Door::Public })
                 }
                 Configured::Proxy => {
-                    let Some(forward) = Forward::new(&proxy, route, config) else { continue };
+                    let Some(forward) = Forward::new(&proxy, &recordings, number, route, config) else { continue };
                     Action::Forward(Box::new(forward))
                 }
             };
@@ -170,6 +182,8 @@ impl App {
             started: Instant::now(),
             stopping: AtomicBool::new(false),
             publishing: AtomicUsize::new(0),
+            shares: Shares::default(),
+            recordings,
         }
     }
 
@@ -186,6 +200,16 @@ impl App {
     /// The upstreams.
     pub fn proxy(&self) -> &Proxy {
         &self.proxy
+    }
+
+    /// The upstream streams that are shared.
+    pub fn shares(&self) -> &Shares {
+        &self.shares
+    }
+
+    /// The upstream streams that are recorded.
+    pub fn recordings(&self) -> &Recordings {
+        &self.recordings
     }
 
     /// See [`Metrics`].
@@ -275,6 +299,7 @@ impl App {
                     },
                 };
             }
+            Action::Stream(route) => return route.answer(self, slot, request, found.rest).await,
             Action::Publish(route) => {
                 let _counted = Publishing::begin(self);
                 return route.answer(self, request, body, found.rest).await;

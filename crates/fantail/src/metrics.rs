@@ -72,7 +72,7 @@ pub struct HttpMetrics {
 }
 
 /// Why requests to upstreams failed, as labels; in the order in which [`ProxyMetrics::failures`] counts them.
-pub const FAILURES: [&str; 11] = [
+pub const FAILURES: [&str; 12] = [
     "connect",
     "connect_timeout",
     "all_down",
@@ -84,6 +84,7 @@ pub const FAILURES: [&str; 11] = [
     "client_body",
     "http2",
     "loop",
+    "descriptors",
 ];
 
 /// The figures of the proxy.
@@ -119,6 +120,23 @@ pub struct ProxyMetrics {
     pub softened: Number,
 }
 
+/// The figures of upstream streams that are relayed by way of a channel.
+#[derive(Debug, Default)]
+pub struct RelayedMetrics {
+    /// Streams that are shared at present.
+    pub shared: Number,
+    /// Streams that are recorded at present, their upstream still being read.
+    pub recording: Number,
+    /// Recordings that are kept, those included.
+    pub recordings: Number,
+    /// Viewers let in to either.
+    pub viewers: Number,
+    /// Upstreams ended because nobody was left to see them.
+    pub left: Number,
+    /// Streams that broke off, or sent what cannot be kept.
+    pub broken: Number,
+}
+
 /// All of them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -128,6 +146,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// See [`ProxyMetrics`].
     pub proxy: Arc<ProxyMetrics>,
+    /// See [`RelayedMetrics`].
+    pub relayed: RelayedMetrics,
 }
 
 /// Adds to a figure.
@@ -198,6 +218,7 @@ impl Metrics {
             shards: (0..shards).map(|_| Arc::default()).collect(),
             http: HttpMetrics::default(),
             proxy: Arc::default(),
+            relayed: RelayedMetrics::default(),
         }
     }
 
@@ -238,7 +259,7 @@ impl Metrics {
                 values: self.shards.iter().map(|shard| read(of(shard))).collect(),
             })
             .collect();
-        let (http, proxy, counters) = (&self.http, &self.proxy, hub.counters());
+        let (http, proxy, relayed, counters) = (&self.http, &self.proxy, &self.relayed, hub.counters());
         let bytes = hub.held() as u64;
         figures.extend(
             [
@@ -265,6 +286,12 @@ impl Metrics {
                 ("proxy_tunnels", "upgraded connections at present", AndShrinks, read(&proxy.tunnels)),
                 ("proxy_reconnects", "event streams taken up again", Only, read(&proxy.reconnects)),
                 ("proxy_softened", "failures told as the end of an event stream", Only, read(&proxy.softened)),
+                ("shared_streams", "upstream streams that are shared at present", AndShrinks, read(&relayed.shared)),
+                ("recording_streams", "upstream streams being recorded", AndShrinks, read(&relayed.recording)),
+                ("recordings", "recordings kept, those under way included", AndShrinks, read(&relayed.recordings)),
+                ("relayed_viewers", "viewers of shared or recorded streams that came", Only, read(&relayed.viewers)),
+                ("abandoned_streams", "upstreams ended as nobody was left to see them", Only, read(&relayed.left)),
+                ("broken_streams", "shared or recorded streams that broke off", Only, read(&relayed.broken)),
                 ("channels", "channels at present", AndShrinks, hub.channels() as u64),
                 ("retained_bytes", "bytes that the tails hold", AndShrinks, bytes),
                 ("published", "messages accepted", Only, read(&counters.published)),

@@ -95,7 +95,7 @@ pub struct Ask<'a> {
     pub rest: &'a str,
     /// Lines to be added to its head, each with its CRLF.
     pub own: &'a [u8],
-    /// What it is to go on from, in place of what the client said.
+    /// What it is to go on from, in place of what the client said; with nothing in it, from nowhere.
     pub last_event_id: Option<&'a [u8]>,
     /// Is told of interim answers (1xx), as they are to be sent.
     pub interim: &'a (dyn Fn(Vec<u8>) + Send + Sync),
@@ -158,7 +158,7 @@ impl Proxy {
             max_body: route.max_body.bytes() as u64,
             ping: route.ping.unwrap_or(stream.ping).get(),
             stall_limit: route.stall_limit.unwrap_or(stream.stall_limit).get(),
-            identity: route.share || route.record || route.reconnect,
+            identity: route.identity || route.share || route.record || route.reconnect,
             reconnect: route.reconnect,
         })
     }
@@ -348,9 +348,7 @@ impl Answer {
                 kept.append(name.clone(), value);
             }
         }
-        let events = status == StatusCode::OK
-            && request.method != Method::HEAD
-            && kept.get(CONTENT_TYPE).is_some_and(|kind| has_essence(kind, EVENT_STREAM));
+        let events = is_events(request, status, &kept);
         route.response.apply(&mut kept);
         if events {
             let policy = match kept.get(CACHE_CONTROL).map(HeaderValue::as_bytes) {
@@ -376,14 +374,30 @@ impl Answer {
         Self { parts, body, events }
     }
 
+    /// An answer that was taken apart.
+    pub fn again(request: &Parts, parts: http::response::Parts, body: Body) -> Self {
+        let events = is_events(request, parts.status, &parts.headers);
+        Self { parts, body, events }
+    }
+
     /// Whether it is an event stream that goes on with a body.
     pub fn is_events(&self) -> bool {
         self.events
     }
 
     /// Whether its request has been sent whole, so that the client's socket may be taken from HTTP.
-    pub fn is_free(&self) -> bool {
+    pub fn is_free(&mut self) -> bool {
         self.body.is_sent()
+    }
+
+    /// Waits until its request has been sent whole, or as much of it as the server takes.
+    ///
+    /// CANCEL SAFETY: nothing is lost.
+    ///
+    /// # Errors
+    /// [`Failure`], where the client or the server lets it wait for too long.
+    pub async fn sent(&mut self) -> Result<(), Failure> {
+        self.body.sent().await
     }
 
     /// Whether its body comes as the client is to read it, without a coding on top.
@@ -422,6 +436,13 @@ impl Tunnel {
     pub async fn run(self, client: Client) {
         tunnel::run(client, self.head, self.upstream, self.idle, self.metrics).await;
     }
+}
+
+/// Whether an answer is an event stream that goes on with a body.
+fn is_events(request: &Parts, status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::OK
+        && request.method != Method::HEAD
+        && headers.get(CONTENT_TYPE).is_some_and(|kind| has_essence(kind, EVENT_STREAM))
 }
 
 /// Whether comments may be put into a body: not where its bytes are coded, counted or signed.

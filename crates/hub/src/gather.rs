@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::channel::Channel;
-use crate::message::{Kind, Message};
+use crate::message::Message;
 use crate::name::ChannelName;
 use crate::position::{Cursor, Epoch, Offset, Position};
 use crate::tail::Entry;
@@ -384,7 +384,7 @@ impl Gatherer {
                     batch.bytes = Bytes::from_owner(Shared(large));
                     batch.frames.push(Frame { end: batch.bytes.len(), next });
                     batch.messages = 1;
-                    batch.ends = message.kind() == Kind::End;
+                    batch.ends = message.kind().ends();
                     batch.closes = profile.render.closes(name(item.channel), message);
                     batch.full = items.peek().is_some();
                     self.content = Vec::new();
@@ -404,7 +404,7 @@ impl Gatherer {
             batch.gaps += std::mem::take(&mut gaps);
             if let What::Is(message) = &item.what {
                 batch.messages += 1;
-                batch.ends |= message.kind() == Kind::End;
+                batch.ends |= message.kind().ends();
                 batch.closes = profile.render.closes(name(item.channel), message);
             }
             batch.frames.push(Frame { end: out.len(), next });

@@ -9,6 +9,7 @@ use crate::clock::Millis;
 use crate::gather::{Batch, Framing, Gatherer, Profile, Progress};
 use crate::hub::Hub;
 use crate::position::Position;
+use crate::tail::Tail;
 
 /// Where a subscriber wants to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +127,11 @@ impl Drop for Subscription {
             self.hub.unwatch(channel, &self.watcher, 0);
         }
     }
+}
+
+/// Whether one of these channels has ended because what fed it broke off.
+pub fn is_broken<'c>(mut channels: impl Iterator<Item = &'c Channel>) -> bool {
+    channels.any(|channel| channel.read(Tail::broken))
 }
 
 /// Whether a subscription to these channels, in its order, that stands at `progress` has nothing to wait for.

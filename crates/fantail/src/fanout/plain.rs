@@ -12,6 +12,9 @@ struct Plain;
 
 impl Render for Plain {
     fn message(&self, out: &mut Vec<u8>, _: &ChannelName, _: Position, message: &Message) {
+        if message.kind().ends() {
+            return;
+        }
         out.extend_from_slice(message.data().as_bytes());
         out.push(b'\n');
     }

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fantail_hub::subscription::has_ended;
-use fantail_hub::{Batch, Gatherer, Hub, Watcher};
+use fantail_hub::subscription::{has_ended, is_broken};
+use fantail_hub::{Batch, Framing, Gatherer, Hub, Watcher};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use tokio::sync::oneshot;
@@ -275,8 +275,10 @@ impl Shard {
                 conn.closing = batch.closes && conn.progress.cursor() == batch.next();
                 if wrote == Wrote::Some {
                     self.blocked(key);
-                } else if conn.closing || may_end && self.has_ended(key) {
+                } else if conn.closing {
                     self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
+                } else if may_end && self.has_ended(key) {
+                    self.end_as_its_channels(key);
                 } else {
                     return true;
                 }
@@ -340,9 +342,10 @@ impl Shard {
                     let farewell = *farewell;
                     self.dismiss(key, farewell);
                 }
-                None if conn.closing || self.has_ended(key) => {
+                None if conn.closing => {
                     self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
                 }
+                None if self.has_ended(key) => self.end_as_its_channels(key),
                 None => {
                     // Its next ping may be due before its patience would have ended.
                     self.reckon(key);
@@ -498,6 +501,33 @@ impl Shard {
         }
         self.reckon(key);
         self.serve(key);
+    }
+
+    /// All channels of a stream have ended, and so does it: in good order, or broken off like one of them.
+    fn end_as_its_channels(&mut self, key: u32) {
+        let conn = &self.conns[key as usize];
+        let seats = conn.seats.as_slice().iter();
+        if is_broken(seats.map(|seat| &*self.rooms.get(seat.room).channel)) {
+            return self.break_off(key);
+        }
+        let end = Bytes::from_static(conn.framing.end());
+        self.finish(key, end);
+    }
+
+    /// Ends a stream so that its client sees that something is missing: without the last chunk, or, where only the
+    /// connection's end says that the body is over, with a reset.
+    fn break_off(&mut self, key: u32) {
+        let conn = &mut self.conns[key as usize];
+        if conn.framing == Framing::Chunked {
+            return self.close(key);
+        }
+        if let Err(error) = socket2::SockRef::from(&conn.socket).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, peer = %conn.peer, "a connection cannot be reset");
+        }
+        // A reset overtakes what is on its way: the peer is given a moment to take that.
+        conn.doing = Doing::Closing;
+        conn.deadline = self.now + ticks(GOODBYE);
+        self.reckon(key);
     }
 
     /// Says the last bytes of a stream and shuts it down behind them.

@@ -82,6 +82,9 @@ pub enum Refusal {
     /// The body is too large.
     #[error("the body is larger than {0} bytes (hub.message)")]
     TooLarge(usize),
+    /// The request under this key was another one.
+    #[error("the Idempotency-Key was used for another request")]
+    KeyReused,
     /// The hub would not have it.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -134,7 +137,9 @@ fn told(failure: &Failure) -> String {
         Failure::ClientBody | Failure::ClientSilent(_) | Failure::ClientTooLarge(_) | Failure::Loop(_) => {
             failure.to_string()
         }
-        Failure::Connect { .. } | Failure::AllDown { .. } => "the application cannot be reached".to_owned(),
+        Failure::Connect { .. } | Failure::AllDown { .. } | Failure::Descriptors { .. } => {
+            "the application cannot be reached".to_owned()
+        }
         Failure::ConnectTimeout { .. } | Failure::FirstByte(_) | Failure::Idle(_) => {
             "the application did not answer in time".to_owned()
         }
@@ -165,7 +170,7 @@ impl Refusal {
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) | Self::Publish(PublishError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
+            Self::KeyReused | Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
             Self::Publish(PublishError::Channels(_)) => StatusCode::INSUFFICIENT_STORAGE,
             Self::ItemOf { source, .. } => Self::Publish(*source).status(),
             Self::Subscribe(SubscribeError::Ended) => StatusCode::NO_CONTENT,

@@ -9,18 +9,23 @@ use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOS
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use super::App;
 use super::body::Body;
 use super::cors::Cors;
 use super::error::Refusal;
+use super::relayed::record::Recordings;
+use super::relayed::share::{Key, Shares};
+use super::relayed::{Joined, Way};
 use super::takeover::{Slot, Takeover};
 use super::{follow, redirect, subscribe};
 use crate::config;
 use crate::metrics;
 use crate::proxy::rewrite::is_ambiguous;
-use crate::proxy::{self, Answer, Ask, Proxy, Reply, wants_events};
+use crate::proxy::{self, Answer, Ask, Failure, Proxy, Reply, wants_events};
 
 /// What is told to an `EventSource` as the end of a stream, since any other answer would silence it for good
 /// (WHATWG HTML §9.2.3).
@@ -31,6 +36,9 @@ const SOFTENED: [StatusCode; 4] = [
     StatusCode::GATEWAY_TIMEOUT,
 ];
 
+/// The most that is read of a body that nobody needs, in bytes.
+const MOST_FORGOTTEN: usize = 16 << 20;
+
 /// What a proxy route does.
 #[derive(Debug)]
 pub struct Forward {
@@ -39,6 +47,10 @@ pub struct Forward {
     /// When an `EventSource` is to come back after a failure, and by how much that varies.
     soft: Option<(Duration, Duration)>,
     cors: Cors,
+    /// How its event streams go by way of a channel, if they do.
+    way: Option<Way>,
+    /// Its number among the routes, which keeps apart what clients of several routes share.
+    number: usize,
 }
 
 /// What is left to do after an upstream has answered.
@@ -51,7 +63,13 @@ pub enum Forwarded {
 
 impl Forward {
     /// A route of the configuration; `None` where its upstream does not exist, which the configuration rules out.
-    pub fn new(proxy: &Proxy, route: &config::Route, config: &config::Config) -> Option<Self> {
+    pub fn new(
+        proxy: &Proxy,
+        recordings: &Recordings,
+        number: usize,
+        route: &config::Route,
+        config: &config::Config,
+    ) -> Option<Self> {
         let retry = route.retry.unwrap_or(config.stream.retry).get();
         let jitter = route.retry_jitter.unwrap_or(config.stream.retry_jitter).get();
         Some(Self {
@@ -59,6 +77,8 @@ impl Forward {
             hand_over: route.hand_over,
             soft: route.soft_failure.then_some((retry, jitter)),
             cors: Cors::new(&config.cors),
+            way: Way::new(route, number, &config.stream, recordings.seal()),
+            number,
         })
     }
 
@@ -91,17 +111,16 @@ impl Forward {
         kept: &HeaderMap,
     ) -> Result<Forwarded, Refusal> {
         check(request)?;
-        let interim = |head| slot.say_before(head);
-        let own = if self.hand_over { app.signature() } else { Vec::new() };
-        let ask = Ask { request, body, peer: slot.peer(), rest, own: &own, last_event_id: None, interim: &interim };
-        let mut answer = match app.proxy.ask(&self.route, ask).await? {
-            Reply::Answer(answer) => answer,
-            Reply::Upgrade(tunnel) => {
-                slot.ask(Takeover::Guest(Box::new(|client| drop(tokio::spawn(tunnel.run(client))))));
-                match leave(slot).await {}
+        let mut body = body;
+        let mut answer = match self.by_channel(app, slot, request, &mut body, rest).await? {
+            Joined::Answer(response) => {
+                slot.watch(false);
+                return Ok(Forwarded::Done(response));
             }
+            Joined::Alone(parts, body) => Answer::again(request, parts, body),
+            Joined::Apart => self.ask(app, slot, request, body, rest).await?,
         };
-        if self.hand_over && follow::asks(&answer.parts.headers) {
+        if self.is_handed_over(&answer) {
             return Ok(Forwarded::HandedOver(answer));
         }
         answer.keep_inward();
@@ -125,6 +144,76 @@ impl Forward {
             tracing::warn!(path = request.uri.path(), %refusal, "a request is not handed over as its application asks");
         }
         self.refuse(app, request, refusal)
+    }
+
+    /// Asks the upstream; an upgrade ends here.
+    async fn ask(
+        &self,
+        app: &App,
+        slot: &Arc<Slot>,
+        request: &Parts,
+        body: Option<Incoming>,
+        rest: &str,
+    ) -> Result<Answer, Failure> {
+        let interim = |head| slot.say_before(head);
+        let own = if self.hand_over { app.signature() } else { Vec::new() };
+        let id = request.headers.get("last-event-id").map(HeaderValue::as_bytes);
+        // An id that was made here says nothing to the upstream of a stream that goes by way of a channel.
+        let ours = |id: &&[u8]| self.way.is_some() && (app.recordings.made(id) || Shares::made(app, id));
+        let last_event_id = id.filter(ours).map(|_| &b""[..]);
+        let ask = Ask { request, body, peer: slot.peer(), rest, own: &own, last_event_id, interim: &interim };
+        match app.proxy.ask(&self.route, ask).await? {
+            Reply::Answer(answer) => Ok(answer),
+            Reply::Upgrade(tunnel) => {
+                slot.ask(Takeover::Guest(Box::new(|client| drop(tokio::spawn(tunnel.run(client))))));
+                match leave(slot).await {}
+            }
+        }
+    }
+
+    /// Answers from a channel, where there is one for such a request or the upstream's answer can be put into one.
+    async fn by_channel(
+        &self,
+        app: &App,
+        slot: &Arc<Slot>,
+        request: &Parts,
+        body: &mut Option<Incoming>,
+        rest: &str,
+    ) -> Result<Joined<proxy::Body>, Refusal> {
+        let open = || {
+            let body = body.take();
+            async move {
+                let mut answer = self.ask(app, slot, request, body, rest).await?;
+                if answer.is_events() && answer.is_plain() && !self.is_handed_over(&answer) {
+                    answer.keep_inward();
+                    // The shard takes the socket, and whatever comes in then is lost.
+                    answer.sent().await?;
+                    answer.body.endless();
+                }
+                Ok::<_, Failure>((answer.parts, answer.body))
+            }
+        };
+        let joined = match &self.way {
+            None => return Ok(Joined::Apart),
+            Some(Way::Share { rules, manner }) => match Key::of(self.number, rules, request) {
+                None => return Ok(Joined::Apart),
+                Some(key) => app.shares.join(app, slot, request, rules, key, manner, open).await?,
+            },
+            Some(Way::Record { rules, manner }) => {
+                app.recordings.record(app, slot, request, rules, manner, open).await?
+            }
+        };
+        if let Joined::Answer(_) = joined
+            && let Some(body) = body.take()
+        {
+            // The answer was known: nobody has read what the client sends.
+            forget(app, body).await?;
+        }
+        Ok(joined)
+    }
+
+    fn is_handed_over(&self, answer: &Answer) -> bool {
+        self.hand_over && follow::asks(&answer.parts.headers)
     }
 
     fn refuse(&self, app: &App, request: &Parts, refusal: &Refusal) -> Response<Body> {
@@ -167,6 +256,22 @@ async fn leave(slot: &Slot) -> Infallible {
     slot.watch(false);
     slot.all_said();
     std::future::pending().await
+}
+
+/// Reads a body that nobody needs.
+async fn forget(app: &App, mut body: Incoming) -> Result<(), Failure> {
+    let mut left = MOST_FORGOTTEN;
+    loop {
+        let silence = app.body_timeout;
+        match timeout(silence, body.frame()).await.map_err(|_| Failure::ClientSilent(silence))? {
+            None => return Ok(()),
+            Some(Err(_)) => return Err(Failure::ClientBody),
+            Some(Ok(frame)) => {
+                let read = frame.data_ref().map_or(0, Bytes::len);
+                left = left.checked_sub(read).ok_or(Failure::ClientTooLarge(MOST_FORGOTTEN as u64))?;
+            }
+        }
+    }
 }
 
 /// Refuses what an upstream could read as something else.

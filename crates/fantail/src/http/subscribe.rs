@@ -122,7 +122,7 @@ impl Subscribe {
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(METHODS));
                 if let Some(cors) = &self.cors {
-                    cors.preflight(response.headers_mut());
+                    cors.preflight(response.headers_mut(), "GET, HEAD");
                 }
                 return Ok(response);
             }

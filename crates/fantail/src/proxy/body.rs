@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::{Instant, Sleep};
 
 use super::exchange::{Exchange, Piece};
 use super::failure::Failure;
 use super::pulse::{BEAT, Pulse};
 use super::server::Busy;
-use super::twain::trailing;
+use super::twain::{Sent, trailing};
 use crate::metrics::{self, ProxyMetrics};
 
 /// Where a body comes from.
@@ -25,6 +26,8 @@ pub(super) enum Source {
     /// Over HTTP/2.
     Twain {
         body: Incoming,
+        /// Tells when the request's body has been sent; `None` once it has.
+        sent: Option<Sent>,
         busy: Busy,
         /// How long it may stay silent; zero for ever.
         idle: Duration,
@@ -55,7 +58,7 @@ impl Body {
     }
 
     /// Silence is no failure: the body is an event stream.
-    pub(super) fn endless(&mut self) {
+    pub fn endless(&mut self) {
         match &mut self.source {
             Some(Source::Plain(exchange)) => exchange.endless(),
             Some(Source::Twain { idle, .. }) => *idle = Duration::ZERO,
@@ -73,10 +76,12 @@ impl Body {
     }
 
     /// Whether the request behind it has been sent, so that nothing of the client is needed any more.
-    pub(super) fn is_sent(&self) -> bool {
-        match &self.source {
+    pub(super) fn is_sent(&mut self) -> bool {
+        match &mut self.source {
             Some(Source::Plain(exchange)) => exchange.is_sent(),
-            Some(Source::Twain { .. }) => false,
+            Some(Source::Twain { sent, .. }) => {
+                sent.as_mut().is_none_or(|sent| matches!(sent.try_recv(), Err(TryRecvError::Closed)))
+            }
             None => self.sent,
         }
     }
@@ -87,6 +92,24 @@ impl Body {
             Some(Source::Plain(exchange)) => exchange.is_held(),
             Some(Source::Twain { .. }) => false,
             None => !self.sent,
+        }
+    }
+
+    /// Waits until the request behind it has been sent, which may take longer than the head of its answer.
+    ///
+    /// CANCEL SAFETY: nothing is lost.
+    pub(super) async fn sent(&mut self) -> Result<(), Failure> {
+        match &mut self.source {
+            Some(Source::Plain(exchange)) => exchange.sent().await,
+            Some(Source::Twain { sent, .. }) => {
+                if let Some(waiting) = sent {
+                    // Nothing is ever sent: it ends.
+                    let _ = waiting.await;
+                    *sent = None;
+                }
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 
@@ -117,7 +140,7 @@ impl Body {
         let piece = match &mut self.source {
             None => return Poll::Ready(Ok(Piece::End(None))),
             Some(Source::Plain(exchange)) => ready!(exchange.poll_bytes(cx)),
-            Some(Source::Twain { body, busy, idle }) => match http_body::Body::poll_frame(Pin::new(body), cx) {
+            Some(Source::Twain { body, busy, idle, .. }) => match http_body::Body::poll_frame(Pin::new(body), cx) {
                 Poll::Ready(None) => Ok(Piece::End(None)),
                 Poll::Ready(Some(Ok(frame))) => {
                     self.silence = None;

@@ -129,6 +129,22 @@ impl Exchange {
         std::future::poll_fn(|cx| self.poll_head(cx)).await
     }
 
+    /// Waits until the request has been sent, as far as the server takes it.
+    ///
+    /// CANCEL SAFETY: nothing is lost.
+    pub(super) async fn sent(&mut self) -> Result<(), Failure> {
+        std::future::poll_fn(|cx| {
+            loop {
+                self.poll_upload(cx)?;
+                if self.upload.is_over() {
+                    return Poll::Ready(Ok(()));
+                }
+                ready!(self.poll_patience(cx, false))?;
+            }
+        })
+        .await
+    }
+
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Failure>> {
         loop {
             self.poll_upload(cx)?;

@@ -70,7 +70,7 @@ pub(super) struct Making<'a> {
     pub(super) own: &'a [u8],
     /// The `Host` where the client gave none.
     pub(super) fallback_host: &'a str,
-    /// In place of the client's `Last-Event-ID`.
+    /// In place of the client's `Last-Event-ID`; empty for none.
     pub(super) last_event_id: Option<&'a [u8]>,
     /// Whatever the client accepts: the answer is to come as it is.
     pub(super) identity: bool,
@@ -114,7 +114,7 @@ impl Outgoing {
             // Leaving the field out would let a server choose.
             head.extend_from_slice(b"accept-encoding: identity\r\n");
         }
-        if let Some(id) = last_event_id {
+        if let Some(id) = last_event_id.filter(|id| !id.is_empty()) {
             head.extend_from_slice(b"last-event-id: ");
             head.extend_from_slice(id);
             head.extend_from_slice(b"\r\n");

@@ -1,6 +1,7 @@
 //! HTTP/2 to a server that is configured for it, in clear text with prior knowledge (RFC 9113 §3.3): one connection, many
 //! exchanges. hyper speaks it; here it is only opened, shared, and opened again when it is gone.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::failure::Failure;
@@ -30,7 +31,12 @@ pub(super) struct Outbound {
     left: u64,
     limit: u64,
     course: Arc<Course>,
+    /// Dropped with it, which tells that the library needs no more of it.
+    _over: oneshot::Sender<Infallible>,
 }
+
+/// Ends when a body has been sent, or will not be.
+pub(super) type Sent = oneshot::Receiver<Infallible>;
 
 /// How a body on its way fares.
 #[derive(Debug, Default)]
@@ -47,8 +53,10 @@ struct Course {
 
 impl Outbound {
     /// A body of at most `limit` bytes; 0 for any number.
-    pub(super) fn new(body: Option<Incoming>, limit: u64) -> Self {
-        Self { body, left: if limit == 0 { u64::MAX } else { limit }, limit, course: Arc::default() }
+    pub(super) fn new(body: Option<Incoming>, limit: u64) -> (Self, Sent) {
+        let (over, sent) = oneshot::channel();
+        let left = if limit == 0 { u64::MAX } else { limit };
+        (Self { body, left, limit, course: Arc::default(), _over: over }, sent)
     }
 }
 

@@ -218,16 +218,17 @@ impl Upstream {
             .path_and_query(request.target.as_str())
             .build()
             .map_err(|_| Failure::Malformed("the target cannot be sent over HTTP/2"))?;
-        let mut sent = Request::new(Outbound::new(body.take(), limits.size));
-        *sent.method_mut() = request.method.clone();
-        *sent.uri_mut() = uri;
-        *sent.version_mut() = Version::HTTP_2;
-        *sent.headers_mut() = request.fields();
+        let (outbound, sent) = Outbound::new(body.take(), limits.size);
+        let mut outgoing = Request::new(outbound);
+        *outgoing.method_mut() = request.method.clone();
+        *outgoing.uri_mut() = uri;
+        *outgoing.version_mut() = Version::HTTP_2;
+        *outgoing.headers_mut() = request.fields();
         let busy = Busy::begin(server);
-        let answer = twain.send(server, sent, limits.silence).await?;
+        let answer = twain.send(server, outgoing, limits.silence).await?;
         let (parts, incoming) = answer.into_parts();
         let idle = server.limits.idle;
-        let source = Source::Twain { body: incoming, busy, idle };
+        let source = Source::Twain { body: incoming, sent: Some(sent), busy, idle };
         let metrics = Arc::clone(server.metrics());
         Ok(Answered::Answer(parts.status, parts.headers, Body::new(source, metrics)))
     }

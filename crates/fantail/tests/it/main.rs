@@ -26,6 +26,7 @@ mod long_wait;
 mod passing;
 mod program;
 mod publish;
+mod recording;
 mod resume;
 mod server;
 mod slow;

@@ -9,12 +9,14 @@ use fantail_hub::channel::Addition;
 use fantail_hub::gather::View;
 use fantail_hub::hub::Publish;
 use fantail_hub::journal::{Append, AppendError, Head, Journal, MemoryJournal, Pending, Receipt, Seek};
-use fantail_hub::subscription::has_ended;
+use fantail_hub::subscription::{has_ended, is_broken};
 use fantail_hub::tail::Entry;
 use fantail_hub::{
-    Batch, Channel, ChannelName, Clock, Epoch, Framing, Gap, Gatherer, Hub, HubLimits, Kind, Limits, Message, Millis,
-    NewMessage, Offset, Position, Profile, Render, Retention, StartAt, SubscribeError, Subscription,
+    Batch, Channel, ChannelEnd, ChannelName, Clock, Epoch, Framing, Gap, Gatherer, Hub, HubLimits, Kind, Limits,
+    Message, Millis, NewMessage, Offset, Position, Profile, PublishError, Render, Retention, StartAt, SubscribeError,
+    Subscription,
 };
+use fantail_sse::EventId;
 
 use crate::dress::{Dress, Tellings};
 use crate::now;
@@ -121,6 +123,55 @@ fn plan_each_begins_in_each_channel_where_it_is_told() {
     assert_eq!(due(), "a4 b4 c4 ");
     let live = hub.plan_each(&all, |_| None).unwrap();
     assert!(live.progress.is_plain(), "who begins live everywhere is like all others");
+}
+
+/// A client that has seen all that came before a source broke off must not take it for the whole.
+#[test]
+fn start_behind_everything_in_a_broken_channel_gets_its_end_again() {
+    for (end, gone) in [(ChannelEnd::Clean, false), (ChannelEnd::Broken, false), (ChannelEnd::Broken, true)] {
+        let hub = hub(Limits::default());
+        let name = ChannelName::internal("kept", 1);
+        say(&hub, &name, "x", false);
+        let channel = hub.find(&name).unwrap();
+        now(hub.close(&channel, end));
+        if gone {
+            hub.clear(&channel);
+            assert_eq!(hub.held(), 0);
+        }
+        for start in [StartAt::Live, StartAt::Last(0)] {
+            let plan = now(hub.plan(std::slice::from_ref(&name), start));
+            if end == ChannelEnd::Clean {
+                assert_eq!(plan.unwrap_err(), SubscribeError::Ended);
+                continue;
+            }
+            let plan = plan.unwrap();
+            let profile = Dress::profile(true, &Tellings::default());
+            let channels = [(0, &*channel)];
+            let batch =
+                Gatherer::default().gather(hub.view(), &channels.into_iter(), &plan.progress, &profile, Framing::Raw);
+            let batch = batch.unwrap();
+            assert_eq!((batch.ends, batch.gaps), (!gone, gone.into()));
+            let mut progress = plan.progress;
+            progress.advance(batch.next());
+            let channels = || [&*channel].into_iter();
+            assert!(has_ended(channels(), &progress) && is_broken(channels()));
+        }
+    }
+}
+
+#[test]
+fn start_behind_an_id_of_another_hub_is_found_where_it_is_kept() {
+    let hub = hub(Limits::default());
+    let id = EventId::parse("~1.abc.7").unwrap();
+    let said = NewMessage { data: "x", event: None, id: Some(&id) };
+    let publish = |channel: &ChannelName| now(hub.publish(Publish { channel, said, key: None, ends: false }));
+    let name = ChannelName::internal("kept", 1);
+    publish(&name).unwrap();
+    let plan = now(hub.plan(&[name], StartAt::After(id.as_str().as_bytes().into()))).unwrap();
+    assert_eq!(plan.progress.cursor().seen(), Some(Offset(1)));
+    assert_eq!(plan.announce, None, "the client keeps the id that it has");
+    let [a] = names(["a"]);
+    assert_eq!(publish(&a), Err(PublishError::ReservedId), "nobody may publish such ids from outside");
 }
 
 #[test]
