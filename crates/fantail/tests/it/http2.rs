@@ -94,8 +94,12 @@ impl Twain {
     }
 
     fn proxied(&self, route: &str) -> TestServer {
+        self.timed("", route)
+    }
+
+    fn timed(&self, settings: &str, route: &str) -> TestServer {
         TestServer::start(&format!(
-            "[upstream.app]\nservers = ['http://{}']\nhttp2 = true\nmax_fails = 1\n\
+            "[upstream.app]\nservers = ['http://{}']\nhttp2 = true\nmax_fails = 1\n{settings}\
              [[route]]\npath = '/{{path...}}'\naction = 'proxy'\nupstream = 'app'\n{route}",
             self.address
         ))
@@ -215,6 +219,25 @@ fn bodies_over_http2_have_the_routes_limit_and_their_end_is_not_made_up() {
     assert_eq!(client.answer().status, 400);
     assert!(matches!(twain.told.recv_timeout(PATIENCE), Ok(Told::Cut)), "it does not seem whole");
     assert_eq!(server.public().request("POST", "/a", &[], b"abc").text(), "abc", "the server is not to blame");
+}
+
+#[test]
+fn first_byte_timer_over_http2_runs_from_the_requests_end() {
+    let twain = Twain::start();
+    let server = twain.timed("first_byte_timeout = '1s'\nidle_timeout = '100ms'\n", "");
+    let mut client = server.public();
+    client.send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n");
+    for _ in 0..6 {
+        std::thread::sleep(Duration::from_millis(200));
+        client.send("x");
+    }
+    assert_eq!(client.answer().text(), "xxxxxx");
+    client.ask("POST", "/silent", &[], b"a");
+    assert_eq!(client.answer().status, 504);
+    let server = twain.timed("[listen]\nbody_timeout = '150ms'\n", "");
+    let mut client = server.public();
+    client.send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n");
+    assert_eq!(client.answer().status, 408);
 }
 
 #[test]
