@@ -19,8 +19,11 @@ const BATCHES: usize = 8;
 pub(super) struct Batches {
     /// By channel, not by room: a room's number is used again for another channel. While a channel and a style are held here
     /// their addresses are not used again, which matters where a style is one subscriber's alone.
-    recent: VecDeque<(Arc<Channel>, Arc<Style>, Framing, Rc<Batch>)>,
+    recent: VecDeque<Gathered>,
 }
+
+/// A batch, and what it was gathered for.
+type Gathered = (Arc<Channel>, Arc<Style>, Framing, Rc<Batch>);
 
 impl Batches {
     pub(super) fn clear(&mut self) {
