@@ -2,18 +2,14 @@
 //! table of medians with their ranges.
 
 mod case;
-mod markdown;
 
-use std::fs;
-use std::path::PathBuf;
-
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::args::{Common, defaults};
 use crate::compare::case::Case;
 use crate::peers::{Peer, Place};
 use crate::report::Report;
+use crate::sheet::{Column, Files, Outcome, Sheet};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
@@ -26,15 +22,8 @@ pub(crate) struct Options {
     /// Times that everything is measured
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// The fantail binary
-    #[arg(long, default_value = "target/release/fantail")]
-    fantail: PathBuf,
-    /// The server's core
-    #[arg(long, default_value_t = 0)]
-    server_cpu: usize,
-    /// The load's core
-    #[arg(long, default_value_t = 1)]
-    load_cpu: usize,
+    #[command(flatten)]
+    place: Place,
     /// Subscribers where there are many
     #[arg(long, default_value_t = 10_000)]
     subscribers: usize,
@@ -47,71 +36,44 @@ pub(crate) struct Options {
     /// Seconds of each measurement
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
-    /// Write the table as Markdown
-    #[arg(long)]
-    markdown: Option<PathBuf>,
-    /// Write all reports as JSON
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
-
-/// What came of one case with one server in one round.
-#[derive(Debug, serde::Serialize)]
-struct Outcome {
-    case: &'static str,
-    #[serde(skip)]
-    key: (Case, &'static str),
-    server: &'static str,
-    round: usize,
-    report: Report,
-}
-
-/// All that the table is made from.
-#[derive(Debug)]
-struct Comparison {
-    peers: Vec<Peer>,
-    cases: Vec<Case>,
-    outcomes: Vec<Outcome>,
-    /// Servers that could not be measured, and why.
-    missing: Vec<String>,
+    #[command(flatten)]
+    files: Files,
 }
 
 /// Runs the comparison and writes its table.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let Options { server_cpu, load_cpu, .. } = *options;
-    let place = Place { fantail: options.fantail.clone(), server_cpu, load_cpu };
-    let common = Common { cpu: Some(load_cpu), ..defaults() };
+    let place = &options.place;
+    let common = Common { cpu: Some(place.load_cpu), ..defaults() };
     common.pin()?;
     crate::sockets::allow_descriptors(0)?;
 
-    let mut comparison =
-        Comparison { peers: Vec::new(), cases: chosen(&options.scenarios), outcomes: Vec::new(), missing: Vec::new() };
+    let mut sheet = Sheet::default();
+    let cases = chosen(&options.scenarios);
+    sheet.rows = cases.iter().flat_map(|case| case.rows()).collect();
+    let mut peers = Vec::new();
     for peer in chosen(&options.only) {
-        match peer.missing(&place) {
-            None => comparison.peers.push(peer),
-            Some(why) => comparison.missing.push(format!("{} was not measured: {why}", peer.title())),
+        let title = peer.title();
+        match peer.missing(place) {
+            None => {
+                let (version, configuration) = (peer.version(place), peer.configuration());
+                sheet.columns.push(Column { title, version, configuration });
+                peers.push(peer);
+            }
+            Some(why) => sheet.missing.push(format!("{title} was not measured: {why}")),
         }
     }
     for round in 1..=options.rounds {
-        for &case in &comparison.cases {
-            for &peer in comparison.peers.iter().filter(|&&peer| case.suits(peer)) {
+        for &case in &cases {
+            for &peer in peers.iter().filter(|&&peer| case.suits(peer)) {
                 eprintln!("round {round}, {}, {}", case.name(), peer.title());
-                let report = one(case, peer, &place, &common, options);
+                let report = one(case, peer, place, &common, options);
                 eprint!("{}", report.table());
-                let (name, server) = (case.name(), peer.title());
-                comparison.outcomes.push(Outcome { case: name, key: (case, server), server, round, report });
+                let (case, server) = (case.name().to_owned(), peer.title());
+                sheet.outcomes.push(Outcome { case, server, round, report });
             }
         }
     }
-
-    let table = markdown::table(&comparison, &place);
-    println!("{table}");
-    let write = |path: &Option<PathBuf>, text: &str| match path {
-        Some(path) => fs::write(path, text).with_context(|| format!("cannot write {}", path.display())),
-        None => Ok(()),
-    };
-    write(&options.markdown, &table)?;
-    write(&options.json, &serde_json::to_string_pretty(&comparison.outcomes)?)
+    sheet.publish(&options.files)
 }
 
 /// One case with a server of its own; what fails is a report too.
@@ -125,6 +87,6 @@ fn one(case: Case, peer: Peer, place: &Place, common: &Common, options: &Options
 }
 
 /// What was asked for, or all there is.
-fn chosen<T: ValueEnum>(asked: &[T]) -> Vec<T> {
+pub(crate) fn chosen<T: ValueEnum>(asked: &[T]) -> Vec<T> {
     if asked.is_empty() { T::value_variants().to_vec() } else { asked.to_vec() }
 }

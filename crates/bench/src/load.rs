@@ -7,6 +7,8 @@ use crate::clock;
 pub(crate) enum Pace {
     /// Open loop: message n is due at `first` and n intervals, in seconds, whatever the server does.
     Every { first: u64, interval: f64 },
+    /// Open loop: so many messages at a time, each time an interval, in seconds, after the last.
+    Bursts { first: u64, interval: f64, size: u64 },
     /// As fast as answers come back, while no more than `window` messages of a channel are on their way.
     FlatOut { window: Option<u64> },
 }
@@ -38,7 +40,7 @@ impl Load {
     pub(crate) fn due(&self, now: u64) -> Option<u64> {
         let due = match self.pace {
             Pace::Every { first, interval } => first + clock::from_seconds(self.sent as f64 * interval),
-
+            Pace::Bursts { first, interval, size } => first + clock::from_seconds((self.sent / size) as f64 * interval),
             Pace::FlatOut { .. } => now,
         };
         let over = match self.end {
@@ -68,6 +70,16 @@ mod tests {
             due.push((at, load.take()));
         }
         assert_eq!(due, [(100, 4), (103, 5), (106, 4)]);
+    }
+
+    #[test]
+    fn load_in_bursts_is_due_together() {
+        let mut load = Load::new(vec![4, 5], Pace::Bursts { first: 100, interval: 3e-9, size: 2 }, End::At(104));
+        let mut due = Vec::new();
+        while let Some(at) = load.due(0) {
+            due.push((at, load.take()));
+        }
+        assert_eq!(due, [(100, 4), (100, 5), (103, 4), (103, 5)]);
     }
 
     #[test]

@@ -22,11 +22,14 @@ mod ledger;
 mod lines;
 mod load;
 mod meter;
+mod origin;
 mod peers;
 mod procfs;
+mod proxy;
 mod publisher;
 mod report;
 mod scenario;
+mod sheet;
 mod slowest;
 mod sockets;
 mod stamp;
@@ -92,6 +95,11 @@ enum Command {
         #[command(flatten)]
         options: compare::Options,
     },
+    /// Reverse proxies before an application, the same work in turn, and a table
+    Proxy {
+        #[command(flatten)]
+        options: proxy::Options,
+    },
     /// Serve as the comparison's axum server
     #[command(hide = true)]
     PeerAxum { listen: SocketAddr },
@@ -123,6 +131,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Channels { common, options } => one(&common, |common| channels::run(common, &options)),
         Command::Fairness { common, options } => one(&common, |common| fairness::run(common, &options)),
         Command::Compare { options } => compare::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Proxy { options } => proxy::run(&options).map(|()| ExitCode::SUCCESS),
         Command::PeerAxum { listen } => peers::axum::serve(listen).map(|()| ExitCode::SUCCESS),
         Command::GripOrigin { listen } => peers::grip_origin::serve(listen).map(|()| ExitCode::SUCCESS),
         Command::PeerBare { listen } => peers::bare::serve(listen).map(|()| ExitCode::SUCCESS),

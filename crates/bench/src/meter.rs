@@ -6,6 +6,9 @@ use crate::procfs::{self, Cpu};
 /// Above this share of its core the load, not the server, may be what limits a figure.
 pub(crate) const LOAD_BUSY: f64 = 90.0;
 
+/// Above this share of the time that somebody waited for a core, other work on it is in the figures: as much lateness is a p99.
+pub(crate) const DISTURBED: f64 = 1.0;
+
 /// Readings at the start.
 #[derive(Debug)]
 pub(crate) struct Meter {
@@ -22,6 +25,9 @@ pub(crate) struct Usage {
     pub(crate) server: Option<u64>,
     /// The load's CPU, in percent of a core.
     pub(crate) load: f64,
+    /// How long the server, and the load, were ready to run and did not, in percent of the time.
+    pub(crate) server_waited: f64,
+    pub(crate) load_waited: f64,
     pub(crate) elapsed: u64,
 }
 
@@ -36,6 +42,13 @@ impl Meter {
         let elapsed = (clock::now() - self.started).max(1);
         let server = procfs::cpu_between(&self.server, &procfs::cpu(&self.pids));
         let load = procfs::cpu_between(&self.load, &procfs::cpu(&[std::process::id()]));
-        Usage { server: (!self.pids.is_empty()).then_some(server), load: 100.0 * load as f64 / elapsed as f64, elapsed }
+        let percent = |nanos: u64| 100.0 * nanos as f64 / elapsed as f64;
+        Usage {
+            server: (!self.pids.is_empty()).then_some(server.ran),
+            load: percent(load.ran),
+            server_waited: percent(server.waited),
+            load_waited: percent(load.waited),
+            elapsed,
+        }
     }
 }

@@ -4,13 +4,14 @@ pub(crate) mod axum;
 pub(crate) mod bare;
 pub(crate) mod grip_origin;
 pub(crate) mod process;
+pub(crate) mod proxies;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use anyhow::Context;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use tempfile::TempDir;
 
 use crate::args::Common;
@@ -33,13 +34,16 @@ pub(crate) enum Peer {
 }
 
 /// Where the comparison runs.
-#[derive(Clone, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Place {
-    /// The fantail binary.
+    /// The fantail binary
+    #[arg(long, default_value = "target/release/fantail")]
     pub(crate) fantail: PathBuf,
-    /// The server's core.
+    /// The server's core
+    #[arg(long, default_value_t = 0)]
     pub(crate) server_cpu: usize,
-    /// The load's core, also of what helps a server and is not it.
+    /// The load's core, also of what helps a server and is not it
+    #[arg(long, default_value_t = 1)]
     pub(crate) load_cpu: usize,
 }
 
@@ -74,7 +78,6 @@ impl Peer {
 
     /// Why it cannot be measured here.
     pub(crate) fn missing(self, place: &Place) -> Option<String> {
-        let absent = |path: &Path| (!path.exists()).then(|| format!("{} is not there", path.display()));
         match self {
             Self::Fantail => absent(&place.fantail),
             Self::Bare | Self::Axum => None,
@@ -176,6 +179,11 @@ fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
         *port = listener.local_addr()?.port();
     }
     Ok(ports)
+}
+
+/// Why this file cannot be used.
+fn absent(path: &Path) -> Option<String> {
+    (!path.exists()).then(|| format!("{} is not there", path.display()))
 }
 
 /// Why this program cannot be run.

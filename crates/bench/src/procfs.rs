@@ -4,8 +4,16 @@
 use std::collections::HashMap;
 use std::fs;
 
-/// Nanoseconds of CPU, by thread.
-pub(crate) type Cpu = HashMap<(u32, u32), u64>;
+/// What the scheduler gave, by thread.
+pub(crate) type Cpu = HashMap<(u32, u32), Share>;
+
+/// Nanoseconds of a core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) ran: u64,
+    /// Ready to run while something else ran.
+    pub(crate) waited: u64,
+}
 
 /// These processes and all that descend from them.
 pub(crate) fn family(pids: &[u32]) -> Vec<u32> {
@@ -36,15 +44,21 @@ pub(crate) fn cpu(pids: &[u32]) -> Cpu {
         for entry in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
             let Some(task) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             let text = fs::read_to_string(entry.path().join("schedstat")).unwrap_or_default();
-            cpu.insert((pid, task), parse_schedstat(&text).unwrap_or(0));
+            cpu.insert((pid, task), parse_schedstat(&text).unwrap_or_default());
         }
     }
     cpu
 }
 
 /// CPU time between two readings; a thread that is new in the second counts whole.
-pub(crate) fn cpu_between(before: &Cpu, after: &Cpu) -> u64 {
-    after.iter().map(|(thread, &nanos)| nanos.saturating_sub(before.get(thread).copied().unwrap_or(0))).sum()
+pub(crate) fn cpu_between(before: &Cpu, after: &Cpu) -> Share {
+    let mut sum = Share::default();
+    for (thread, now) in after {
+        let then = before.get(thread).copied().unwrap_or_default();
+        sum.ran += now.ran.saturating_sub(then.ran);
+        sum.waited += now.waited.saturating_sub(then.waited);
+    }
+    sum
 }
 
 /// Proportional set size of these processes, in bytes.
@@ -65,8 +79,9 @@ fn parse_parent(stat: &str) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn parse_schedstat(text: &str) -> Option<u64> {
-    text.split_whitespace().next()?.parse().ok()
+fn parse_schedstat(text: &str) -> Option<Share> {
+    let mut words = text.split_whitespace();
+    Some(Share { ran: words.next()?.parse().ok()?, waited: words.next()?.parse().ok()? })
 }
 
 fn parse_kilobytes(text: &str, field: &str) -> Option<u64> {
@@ -86,7 +101,7 @@ mod tests {
 
     #[test]
     fn procfs_texts_are_read() {
-        assert_eq!(parse_schedstat("62242 17 1\n"), Some(62242));
+        assert_eq!(parse_schedstat("62242 17 1\n"), Some(Share { ran: 62242, waited: 17 }));
         assert_eq!(parse_parent("7 (a) b (c) S 42 7 7 0 -1"), Some(42));
         assert_eq!(parse_kilobytes("Rss:  1800 kB\nPss:   314 kB\nPss_Dirty: 1 kB\n", "Pss:"), Some(314 * 1024));
         assert_eq!(parse_sockstat("sockets: used 16\nTCP: inuse 1 orphan 0 tw 0 alloc 1 mem 288\n"), Some(288 * 4096));
@@ -99,6 +114,6 @@ mod tests {
         let before = cpu(&own);
         assert!(pss(&own) > 0);
         assert!(!before.is_empty());
-        assert!(cpu_between(&before, &before) == 0);
+        assert_eq!(cpu_between(&before, &before), Share::default());
     }
 }

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::ledger::Ledger;
-use crate::meter::{LOAD_BUSY, Usage};
+use crate::meter::{DISTURBED, LOAD_BUSY, Usage};
 
 /// Quantiles of the latency curve.
 const CURVE: [f64; 12] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 1.0];
@@ -75,6 +75,11 @@ impl Report {
         self.figure("load CPU", usage.load, "% of a core");
         if usage.load > LOAD_BUSY {
             self.notes.push(format!("the load itself was busy ({:.0} % of its core)", usage.load));
+        }
+        for (who, waited) in [("server", usage.server_waited), ("load", usage.load_waited)] {
+            if waited > DISTURBED {
+                self.notes.push(format!("the {who} waited for its core for {waited:.1} % of the time"));
+            }
         }
     }
 

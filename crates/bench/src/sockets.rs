@@ -37,3 +37,12 @@ pub(crate) fn connect(address: SocketAddr, n: usize) -> io::Result<TcpStream> {
         _ => Ok(TcpStream::from_std(socket.into())),
     }
 }
+
+/// Listens without waiting, with room for many that come at once.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
+}

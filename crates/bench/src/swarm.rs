@@ -16,6 +16,7 @@ use rustix::time::{
 use crate::clock::{self, SECOND};
 use crate::ledger::Ledger;
 use crate::load::{End, Load, Pace};
+use crate::origin::{self, Origin};
 use crate::publisher::Publisher;
 use crate::sockets;
 use crate::subscriber::Subscriber;
@@ -52,6 +53,8 @@ pub(crate) struct Swarm {
     events: Events,
     /// Events of the last batch from the crowd.
     news: usize,
+    /// Events of the last batch from the urgent.
+    urgent_news: usize,
     buffer: Vec<u8>,
     /// Wakes the poller to the microsecond, which its own timeout cannot.
     timer: OwnedFd,
@@ -59,6 +62,8 @@ pub(crate) struct Swarm {
     target: SubscribeTarget,
     pub(crate) subscribers: Vec<Subscriber>,
     pub(crate) publishers: Vec<Publisher>,
+    /// The application, where what is loaded is a proxy before it.
+    pub(crate) origin: Option<Origin>,
     pub(crate) ledger: Ledger,
     /// Subscribers that are still to connect.
     connecting: VecDeque<usize>,
@@ -81,12 +86,14 @@ impl Swarm {
             urgent,
             events: Events::with_capacity(EVENTS),
             news: 0,
+            urgent_news: 0,
             buffer: vec![0; BUFFER],
             timer,
             armed: 0,
             target,
             subscribers: Vec::new(),
             publishers: Vec::new(),
+            origin: None,
             ledger,
             connecting: VecDeque::new(),
             dropped: Vec::new(),
@@ -117,6 +124,13 @@ impl Swarm {
         let index = self.publishers.len();
         self.publishers.push(Publisher::new(target, depth, batch, Token(FIRST_PUBLISHER + index)));
         index
+    }
+
+    /// Serves as the application too.
+    pub(crate) fn attach(&mut self, mut origin: Origin) -> anyhow::Result<()> {
+        origin.register(self.urgent.registry())?;
+        self.origin = Some(origin);
+        Ok(())
     }
 
     /// Lets these subscribers connect in the turns that follow.
@@ -190,6 +204,30 @@ impl Swarm {
         bail!("some of {} subscribers were not sent everything in a minute of warming up", self.subscribers.len());
     }
 
+    /// Lets the application send to every channel once, and starts the books afresh when all subscribers have read that.
+    pub(crate) fn greet(&mut self) -> anyhow::Result<()> {
+        let all: Vec<u32> = (0..self.ledger.channels.len() as u32).collect();
+        let count = all.len() as u64;
+        self.feed(Load::new(all, Pace::FlatOut { window: None }, End::Count(count)));
+        if !self.run(clock::now() + WARM_UP, |swarm| swarm.is_fed() && swarm.is_level())? {
+            bail!("some of {} subscribers were not sent their first message", self.subscribers.len());
+        }
+        self.start_counting();
+        Ok(())
+    }
+
+    /// Lets the application send this.
+    pub(crate) fn feed(&mut self, load: Load) {
+        if let Some(origin) = &mut self.origin {
+            origin.load = Some(load);
+        }
+    }
+
+    /// The application has sent all that it was to send.
+    pub(crate) fn is_fed(&self) -> bool {
+        self.origin.as_ref().is_none_or(|origin| origin.load.is_none())
+    }
+
     /// Every subscriber has read the last message of each of its channels.
     pub(crate) fn is_level(&self) -> bool {
         let mut cursors = self.subscribers.iter().flat_map(|subscriber| subscriber.cursors.as_slice());
@@ -237,12 +275,20 @@ impl Swarm {
             publisher.tick(self.urgent.registry(), &mut self.ledger)?;
             due = due.min(publisher.due(clock::now(), &self.ledger).unwrap_or(until));
         }
+        let mut steady = false;
+        if let Some(origin) = &mut self.origin {
+            origin.tick(&mut self.ledger)?;
+            let now = clock::now();
+            let next = origin.load.as_ref().and_then(|load| load.due(now)).unwrap_or(until);
+            steady = next < now + NAP;
+            due = due.min(next);
+        }
         let now = clock::now();
         let more = !self.connecting.is_empty() && self.ledger.waiting < self.connect_window as u64;
-        if due <= now || more || self.news == EVENTS {
+        if due <= now || more || self.news == EVENTS || self.urgent_news == EVENTS {
             self.read_crowd(Some(Duration::ZERO))?;
             self.read_urgent(Some(Duration::ZERO))
-        } else if self.news > 0 && self.subscribers.len() >= CROWD {
+        } else if (self.news > 0 || steady) && self.subscribers.len() >= CROWD {
             self.arm(due.min(now + NAP), now)?;
             self.read_urgent(None)?;
             self.read_crowd(Some(Duration::ZERO))
@@ -261,6 +307,7 @@ impl Swarm {
 
     fn read_urgent(&mut self, timeout: Option<Duration>) -> anyhow::Result<()> {
         poll(&mut self.urgent, &mut self.events, timeout)?;
+        self.urgent_news = self.events.iter().count();
         self.dispatch()
     }
 
@@ -268,6 +315,12 @@ impl Swarm {
         for event in &self.events {
             match event.token() {
                 TIMER | URGENT => {}
+                Token(token) if token >= origin::FIRST => {
+                    let hangup = event.is_read_closed() || event.is_error();
+                    if let Some(origin) = &mut self.origin {
+                        origin.ready(token, hangup, &mut self.buffer, self.urgent.registry())?;
+                    }
+                }
                 Token(token) if token >= FIRST_PUBLISHER => {
                     self.publishers[token - FIRST_PUBLISHER].ready(&mut self.buffer, self.urgent.registry())?;
                 }

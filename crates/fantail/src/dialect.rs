@@ -1,4 +1,6 @@
 //! The conventions of families of clients: how their requests are read and how their streams look. Parsing and rendering
 //! only.
 
+pub mod grip;
 pub mod native;
+pub mod relayed;

@@ -34,7 +34,9 @@ pub struct Style {
     /// it would be asked for again at once, for ever: then such a request waits on for a message.
     pub gap_has_id: bool,
     /// What a ping says.
-    pub ping_text: &'static [u8],
+    pub ping_text: Bytes,
+    /// At the stop its streams are told in a `retry:` when to come back; false where they are no event streams.
+    pub farewell: bool,
     /// How long a connection may last, at most and at least; `None` for ever.
     pub lifetime: Option<(Duration, Duration)>,
     /// How long a socket may take nothing before its subscriber is dropped; zero for ever.
@@ -94,7 +96,7 @@ impl Attach {
     /// Says farewell to a subscriber for whom the stop was faster, as far as its socket takes it without waiting.
     fn turn_away(mut self, farewell: Farewell) {
         let words = match self.errand {
-            Errand::Stream => last_words(self.framing, farewell.window),
+            Errand::Stream => last_words(self.framing, &self.style, farewell.window),
             Errand::Answer(answer) => (answer.response)(&[]).into(),
         };
         // There is nobody left to wait for it.
@@ -217,8 +219,11 @@ fn parse_id(id: &str) -> Option<(usize, u64)> {
     Some((shard.parse().ok()?, number.parse().ok()?))
 }
 
-/// The `retry:` that a farewell carries, in its framing, followed by the end of the body.
-fn last_words(framing: Framing, window: Duration) -> Bytes {
+/// The `retry:` that a farewell to event streams carries, in its framing, followed by the end of the body.
+fn last_words(framing: Framing, style: &Style, window: Duration) -> Bytes {
+    if !style.farewell {
+        return Bytes::from_static(framing.end());
+    }
     let mut line = Vec::new();
     let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
     fantail_sse::encode::retry(&mut line, fastrand::u64(0..=window));
@@ -233,8 +238,9 @@ mod tests {
     use std::io::Read;
     use std::net::TcpListener;
 
+    use fantail_hub::hub::Publish;
     use fantail_hub::journal::MemoryJournal;
-    use fantail_hub::{ChannelName, Clock, HubLimits, Limits, Retention, StartAt};
+    use fantail_hub::{ChannelEnd, ChannelName, Clock, HubLimits, Limits, NewMessage, Retention, StartAt};
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -251,6 +257,16 @@ mod tests {
 
     /// Attaches a subscriber and returns its client.
     async fn attach(shards: &Shards, hub: &Hub, places: &Arc<Semaphore>, errand: Errand) -> TcpStream {
+        attach_framed(shards, hub, places, errand, Framing::Chunked).await
+    }
+
+    async fn attach_framed(
+        shards: &Shards,
+        hub: &Hub,
+        places: &Arc<Semaphore>,
+        errand: Errand,
+        framing: Framing,
+    ) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -259,9 +275,84 @@ mod tests {
         let style = plain::style();
         let permit = Arc::clone(places).acquire_owned().await.unwrap();
         let plan = hub.plan(&[ChannelName::parse("a").unwrap()], StartAt::Live).await.unwrap();
-        let (style, framing) = (Arc::new(style), Framing::Chunked);
+        let style = Arc::new(style);
         shards.attach(Attach { socket, peer, permit, plan, style, framing, identity: None, errand });
         client
+    }
+
+    async fn publish(hub: &Hub, data: &str) {
+        let (channel, said) = (&ChannelName::parse("a").unwrap(), NewMessage { data, event: None, id: None });
+        hub.publish(Publish { channel, said, key: None, ends: false }).await.unwrap();
+    }
+
+    /// The connections that get a closing message end behind it, also where it does not fit into their sockets at once; the
+    /// channel goes on for those who come later.
+    #[tokio::test]
+    async fn message_that_closes_ends_the_connections_that_get_it() {
+        let journal = Arc::new(MemoryJournal::new(Duration::ZERO, 0));
+        let limits = HubLimits { message: 16 << 20, ..HubLimits::default() };
+        let retention = Retention::new(Limits { bytes: 64 << 20, ..Limits::default() }, []);
+        let hub = Arc::new(Hub::new(journal, retention, limits, Clock::system()));
+        let metrics = Arc::new(Metrics::new(1));
+        let shards = Shards::start(&hub, &metrics).unwrap();
+        let places = Arc::new(Semaphore::new(3));
+        // More than what both sockets hold.
+        let large = "x".repeat(8 << 20) + "close";
+        for last in ["close", &large] {
+            let mut clients = [
+                attach(&shards, &hub, &places, Errand::Stream).await,
+                attach(&shards, &hub, &places, Errand::Stream).await,
+            ];
+            for data in ["first", last, "second"] {
+                publish(&hub, data).await;
+            }
+            let expected = format!("6\r\nfirst\n\r\n{:x}\r\n{last}\n\r\n0\r\n\r\n", last.len() + 1);
+            for client in &mut clients {
+                let mut said = String::new();
+                client.read_to_string(&mut said).unwrap();
+                assert!(said == expected, "{} bytes, not {}", said.len(), expected.len());
+            }
+            let mut late = attach(&shards, &hub, &places, Errand::Stream).await;
+            publish(&hub, "third").await;
+            let mut said = [0; 11];
+            late.read_exact(&mut said).unwrap();
+            assert_eq!(&said, b"6\r\nthird\n\r\n");
+        }
+        shards.stop(FAREWELL).await;
+    }
+
+    /// A client can tell a channel whose source broke off from one that ended, in either framing.
+    #[tokio::test]
+    async fn broken_channel_breaks_its_streams_off() {
+        for end in [ChannelEnd::Clean, ChannelEnd::Broken] {
+            let journal = Arc::new(MemoryJournal::new(Duration::ZERO, 0));
+            let retention = Retention::new(Limits::default(), []);
+            let hub = Arc::new(Hub::new(journal, retention, HubLimits::default(), Clock::system()));
+            let metrics = Arc::new(Metrics::new(1));
+            let shards = Shards::start(&hub, &metrics).unwrap();
+            let places = Arc::new(Semaphore::new(2));
+            let mut chunked = attach_framed(&shards, &hub, &places, Errand::Stream, Framing::Chunked).await;
+            let mut raw = attach_framed(&shards, &hub, &places, Errand::Stream, Framing::Raw).await;
+            let channel = ChannelName::parse("a").unwrap();
+            let said = NewMessage { data: "x", event: None, id: None };
+            hub.publish(Publish { channel: &channel, said, key: None, ends: false }).await.unwrap();
+            hub.close(&hub.find(&channel).unwrap(), end).await;
+
+            let mut said = String::new();
+            chunked.read_to_string(&mut said).unwrap();
+            let expected = if end == ChannelEnd::Clean { "2\r\nx\n\r\n0\r\n\r\n" } else { "2\r\nx\n\r\n" };
+            assert_eq!(said, expected);
+            let mut said = Vec::new();
+            let read = raw.read_to_end(&mut said);
+            assert_eq!(said, b"x\n");
+            if end == ChannelEnd::Clean {
+                read.unwrap();
+            } else {
+                assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+            }
+            drop((chunked, raw));
+            shards.stop(FAREWELL).await;
+        }
     }
 
     /// Whoever arrives during the stop, or after it, is told like those who were there, and gives its place back.

@@ -7,11 +7,17 @@ pub mod cors;
 pub mod door;
 pub mod error;
 pub mod explain;
+pub mod follow;
 pub mod forward;
+pub mod grip;
+pub mod hold;
 pub mod host;
 pub mod path;
 pub mod publish;
 pub mod query;
+pub mod redirect;
+pub mod relayed;
+pub mod reply;
 pub mod stats;
 pub mod subscribe;
 pub mod table;
@@ -25,10 +31,11 @@ use bytes::Bytes;
 use fantail_hub::{ChannelName, Hub};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
 use crate::config::{self, Action as Configured, Config, Door, Pattern};
+use crate::dialect::grip::Signer;
 use crate::fanout::Shards;
 use crate::metrics::{self, Metrics};
 use crate::proxy::Proxy;
@@ -37,8 +44,12 @@ use cors::Cors;
 use door::ControlDoor;
 use error::{Refusal, json};
 use forward::{Forward, Forwarded};
+use hold::Holds;
 use publish::Publish;
 use query::Query;
+use relayed::record::Recordings;
+use relayed::share::Shares;
+use relayed::stream::Streams;
 use subscribe::Subscribe;
 use table::{Place, Table};
 use takeover::Slot;
@@ -57,6 +68,8 @@ enum Action {
     Ready,
     Page,
     EndSubscriber,
+    GripPublish,
+    Stream(Streams),
 }
 
 /// Everything that the routes need.
@@ -68,12 +81,17 @@ pub struct App {
     public: Table<Action>,
     control: Table<Action>,
     control_door: ControlDoor,
+    /// Signs for applications that speak GRIP, and knows them; there is none without a key.
+    signer: Option<Signer>,
+    holds: Holds,
     body_timeout: Duration,
     max_subscriptions: usize,
     started: Instant,
     stopping: AtomicBool,
     /// Publish requests that are being answered.
     publishing: AtomicUsize,
+    shares: Shares,
+    recordings: Recordings,
 }
 
 /// Counts a publish request while it is being answered.
@@ -105,6 +123,11 @@ impl App {
         };
         let plain = config::Route::default();
         let mut public = vec![(Place::native(config, "sub"), subscribe(&plain, Door::Public))];
+        let streams = format!("{}stream/", config.native.prefix);
+        if config.route.iter().any(|route| route.record) {
+            public.push((segment(&streams, ""), Action::Stream(Streams::new(Cors::new(&config.cors)))));
+        }
+        let recordings = Recordings::new(streams);
         let mut control = vec![
             (Place::native(config, "sub"), subscribe(&plain, Door::Control)),
             (Place::native(config, "pub"), Action::Publish(Publish::default())),
@@ -115,9 +138,11 @@ impl App {
             (literal("/healthz"), Action::Health),
             (literal("/readyz"), Action::Ready),
             (literal("/"), Action::Page),
+            (literal("/publish"), Action::GripPublish),
+            (literal("/publish/"), Action::GripPublish),
             (segment("/subscribers/", "/end"), Action::EndSubscriber),
         ];
-        for route in &config.route {
+        for (number, route) in config.route.iter().enumerate() {
             // Both were checked when the configuration was read.
             let Ok(pattern) = Pattern::parse(&route.path) else { continue };
             let channels = route.channels.iter().filter_map(|name| ChannelName::parse(name).ok()).collect();
@@ -127,7 +152,7 @@ impl App {
                     Action::Publish(Publish { channels, only_publish: route.listener == Door::Public })
                 }
                 Configured::Proxy => {
-                    let Some(forward) = Forward::new(&proxy, route, config) else { continue };
+                    let Some(forward) = Forward::new(&proxy, &recordings, number, route, config) else { continue };
                     Action::Forward(Box::new(forward))
                 }
             };
@@ -145,11 +170,20 @@ impl App {
             public: Table::new(public),
             control: Table::new(control),
             control_door: ControlDoor::new(&config.control),
+            // The key was checked when the configuration was read.
+            signer: config
+                .proxy
+                .grip_key
+                .as_ref()
+                .and_then(|key| Signer::new(key.expose(), &config.proxy.grip_issuer).ok()),
+            holds: Holds::new(&config.stream),
             body_timeout: config.listen.body_timeout.get(),
             max_subscriptions: config.hub.subscriptions,
             started: Instant::now(),
             stopping: AtomicBool::new(false),
             publishing: AtomicUsize::new(0),
+            shares: Shares::default(),
+            recordings,
         }
     }
 
@@ -168,6 +202,16 @@ impl App {
         &self.proxy
     }
 
+    /// The upstream streams that are shared.
+    pub fn shares(&self) -> &Shares {
+        &self.shares
+    }
+
+    /// The upstream streams that are recorded.
+    pub fn recordings(&self) -> &Recordings {
+        &self.recordings
+    }
+
     /// See [`Metrics`].
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -178,6 +222,21 @@ impl App {
         while self.publishing.load(Ordering::Acquire) > 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// Whether so many more subscriptions may be granted.
+    fn has_room_for(&self, subscriptions: usize) -> Result<(), Refusal> {
+        let limit = self.max_subscriptions;
+        if self.metrics.sum(|shard| &shard.subscriptions) + subscriptions as u64 > limit as u64 {
+            return Err(Refusal::Subscriptions(limit));
+        }
+        Ok(())
+    }
+
+    /// The line by which applications know that a proxy which speaks GRIP stands before them, if there is a key for it.
+    fn signature(&self) -> Vec<u8> {
+        let Some(signer) = &self.signer else { return Vec::new() };
+        [b"grip-sig: ", signer.sign(grip::wall()).as_bytes(), b"\r\n"].concat()
     }
 
     fn is_stopping(&self) -> bool {
@@ -207,8 +266,12 @@ impl App {
         let found = self.control.find(None, &path);
         // Whoever watches over the process has no key, and the page asks for it.
         let needs_key =
-            !found.is_some_and(|found| matches!(found.action, Action::Health | Action::Ready | Action::Page));
-        match self.control_door.admit(request, needs_key) {
+            !found.as_ref().is_some_and(|found| matches!(found.action, Action::Health | Action::Ready | Action::Page));
+        let admitted = match found.map(|found| found.action) {
+            Some(Action::GripPublish) => self.control_door.admit_grip(request, self.signer.as_ref(), grip::wall()),
+            _ => self.control_door.admit(request, needs_key),
+        };
+        match admitted {
             Ok(()) => self.act(&self.control, slot, request, body).await,
             Err(refusal) => {
                 metrics::add(&self.metrics.http.control_refused, 1);
@@ -223,14 +286,20 @@ impl App {
             return Refusal::NotFound(request.uri.path().to_owned()).response();
         };
         let answer = match found.action {
-            Action::Subscribe(route) => return route.answer(self, slot, request, found.rest).await,
+            Action::Subscribe(route) => {
+                return route.answer(self, slot, request, found.rest, &HeaderMap::new()).await;
+            }
             Action::Forward(route) => {
                 let body = (!http_body::Body::is_end_stream(&body)).then_some(body);
-                return match route.answer(self, slot, request, body, found.rest).await {
+                return match route.answer(self, slot, request, body, found.rest, &HeaderMap::new()).await {
                     Forwarded::Done(response) => response,
-                    Forwarded::HandedOver(_) => Refusal::HandOver("not yet".to_owned()).response(),
+                    Forwarded::HandedOver(answer) => match follow::follow(self, slot, request, answer).await {
+                        Ok(response) => response,
+                        Err(refusal) => route.cannot_follow(self, request, &refusal),
+                    },
                 };
             }
+            Action::Stream(route) => return route.answer(self, slot, request, found.rest).await,
             Action::Publish(route) => {
                 let _counted = Publishing::begin(self);
                 return route.answer(self, request, body, found.rest).await;
@@ -238,6 +307,10 @@ impl App {
             Action::Batch => {
                 let _counted = Publishing::begin(self);
                 return batch::answer(self, request, body).await;
+            }
+            Action::GripPublish => {
+                let _counted = Publishing::begin(self);
+                return grip::answer(self, request, body).await;
             }
             Action::EndSubscriber => self.end_subscriber(request, found.rest).await,
             _ if !matches!(request.method, Method::GET | Method::HEAD) => {

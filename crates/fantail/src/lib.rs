@@ -103,6 +103,11 @@ impl Server {
         self.control.local_addr().unwrap_or(self.config.control.listen)
     }
 
+    /// The routes, for those who embed the server and feed streams of their own.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
     /// What the journal is and promises, for people.
     pub fn journal(&self) -> String {
         self.hub.journal().describe()
@@ -231,6 +236,7 @@ fn hub(config: &Config) -> Hub {
         };
         (rule.prefix.clone(), limits)
     });
+    let prefixes: Vec<_> = prefixes.chain([http::relayed::record::retention(default)]).collect();
     let limits = HubLimits {
         memory: config.hub.memory.bytes(),
         message: config.hub.message.bytes(),

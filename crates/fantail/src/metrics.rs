@@ -72,7 +72,7 @@ pub struct HttpMetrics {
 }
 
 /// Why requests to upstreams failed, as labels; in the order in which [`ProxyMetrics::failures`] counts them.
-pub const FAILURES: [&str; 11] = [
+pub const FAILURES: [&str; 12] = [
     "connect",
     "connect_timeout",
     "all_down",
@@ -84,6 +84,7 @@ pub const FAILURES: [&str; 11] = [
     "client_body",
     "http2",
     "loop",
+    "descriptors",
 ];
 
 /// The figures of the proxy.
@@ -119,6 +120,23 @@ pub struct ProxyMetrics {
     pub softened: Number,
 }
 
+/// The figures of upstream streams that are relayed by way of a channel.
+#[derive(Debug, Default)]
+pub struct RelayedMetrics {
+    /// Streams that are shared at present.
+    pub shared: Number,
+    /// Streams that are recorded at present, their upstream still being read.
+    pub recording: Number,
+    /// Recordings that are kept, those included.
+    pub recordings: Number,
+    /// Viewers let in to either.
+    pub viewers: Number,
+    /// Upstreams ended because nobody was left to see them.
+    pub left: Number,
+    /// Streams that broke off, or sent what cannot be kept.
+    pub broken: Number,
+}
+
 /// All of them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -128,6 +146,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// See [`ProxyMetrics`].
     pub proxy: Arc<ProxyMetrics>,
+    /// See [`RelayedMetrics`].
+    pub relayed: RelayedMetrics,
 }
 
 /// Adds to a figure.
@@ -163,10 +183,32 @@ pub struct Figure {
     pub help: &'static str,
     /// Its kind.
     pub grows: Grows,
-    /// Its value for each shard, or a single one.
+    /// What its values are told apart by.
+    pub by: By,
+    /// A value for each, or a single one.
     pub values: Vec<u64>,
-    /// The values are per shard.
-    pub by_shard: bool,
+}
+
+/// What the values of a figure are told apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// There is only one.
+    Nothing,
+    /// The shard's number.
+    Shard,
+    /// The words of [`FAILURES`].
+    Reason,
+}
+
+impl By {
+    /// The label of the value at this place, if values have one.
+    pub fn label(self, at: usize) -> Option<(&'static str, String)> {
+        match self {
+            Self::Nothing => None,
+            Self::Shard => Some(("shard", at.to_string())),
+            Self::Reason => Some(("reason", FAILURES.get(at).copied().unwrap_or_default().to_owned())),
+        }
+    }
 }
 
 impl Metrics {
@@ -176,6 +218,7 @@ impl Metrics {
             shards: (0..shards).map(|_| Arc::default()).collect(),
             http: HttpMetrics::default(),
             proxy: Arc::default(),
+            relayed: RelayedMetrics::default(),
         }
     }
 
@@ -212,11 +255,11 @@ impl Metrics {
                 name,
                 help,
                 grows,
+                by: By::Shard,
                 values: self.shards.iter().map(|shard| read(of(shard))).collect(),
-                by_shard: true,
             })
             .collect();
-        let (http, counters) = (&self.http, hub.counters());
+        let (http, proxy, relayed, counters) = (&self.http, &self.proxy, &self.relayed, hub.counters());
         let bytes = hub.held() as u64;
         figures.extend(
             [
@@ -230,6 +273,25 @@ impl Metrics {
                 ("refused_subscribes", "subscribe requests refused", Only, read(&http.subscribe_refused)),
                 ("refused_publishes", "messages refused", Only, read(&http.publish_refused)),
                 ("refused_control", "control requests without the right to it", Only, read(&http.control_refused)),
+                ("proxy_requests", "requests passed to upstreams", Only, read(&proxy.requests)),
+                ("proxy_connects", "connections to upstream servers begun", Only, read(&proxy.connects)),
+                ("proxy_reused", "requests over connections that had carried others", Only, read(&proxy.reused)),
+                ("proxy_retries", "requests to upstreams sent once more", Only, read(&proxy.retries)),
+                ("proxy_streams", "event streams being passed on", AndShrinks, read(&proxy.streams)),
+                ("proxy_streams_begun", "event streams passed on", Only, read(&proxy.streams_ever)),
+                ("proxy_stream_bytes", "bytes of event streams passed on", Only, read(&proxy.stream_bytes)),
+                ("proxy_heartbeats", "heartbeats put into event streams", Only, read(&proxy.beats)),
+                ("proxy_clients_left", "clients that left their event stream", Only, read(&proxy.clients_left)),
+                ("proxy_stalled", "event streams cut as the client took nothing", Only, read(&proxy.stalled)),
+                ("proxy_tunnels", "upgraded connections at present", AndShrinks, read(&proxy.tunnels)),
+                ("proxy_reconnects", "event streams taken up again", Only, read(&proxy.reconnects)),
+                ("proxy_softened", "failures told as the end of an event stream", Only, read(&proxy.softened)),
+                ("shared_streams", "upstream streams that are shared at present", AndShrinks, read(&relayed.shared)),
+                ("recording_streams", "upstream streams being recorded", AndShrinks, read(&relayed.recording)),
+                ("recordings", "recordings kept, those under way included", AndShrinks, read(&relayed.recordings)),
+                ("relayed_viewers", "viewers of shared or recorded streams that came", Only, read(&relayed.viewers)),
+                ("abandoned_streams", "upstreams ended as nobody was left to see them", Only, read(&relayed.left)),
+                ("broken_streams", "shared or recorded streams that broke off", Only, read(&relayed.broken)),
                 ("channels", "channels at present", AndShrinks, hub.channels() as u64),
                 ("retained_bytes", "bytes that the tails hold", AndShrinks, bytes),
                 ("published", "messages accepted", Only, read(&counters.published)),
@@ -241,10 +303,17 @@ impl Metrics {
                 name,
                 help,
                 grows,
+                by: By::Nothing,
                 values: vec![value],
-                by_shard: false,
             }),
         );
+        figures.push(Figure {
+            name: "proxy_failures",
+            help: "requests to upstreams that got no answer, or not a whole one",
+            grows: Only,
+            by: By::Reason,
+            values: self.proxy.failures.iter().map(read).collect(),
+        });
         figures
     }
 }

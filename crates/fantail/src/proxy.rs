@@ -95,7 +95,7 @@ pub struct Ask<'a> {
     pub rest: &'a str,
     /// Lines to be added to its head, each with its CRLF.
     pub own: &'a [u8],
-    /// What it is to go on from, in place of what the client said.
+    /// What it is to go on from, in place of what the client said; with nothing in it, from nowhere.
     pub last_event_id: Option<&'a [u8]>,
     /// Is told of interim answers (1xx), as they are to be sent.
     pub interim: &'a (dyn Fn(Vec<u8>) + Send + Sync),
@@ -158,14 +158,14 @@ impl Proxy {
             max_body: route.max_body.bytes() as u64,
             ping: route.ping.unwrap_or(stream.ping).get(),
             stall_limit: route.stall_limit.unwrap_or(stream.stall_limit).get(),
-            identity: route.share || route.record || route.reconnect,
+            identity: route.identity || route.share || route.record || route.reconnect,
             reconnect: route.reconnect,
         })
     }
 
     /// The servers of every upstream, as statistics show them.
-    pub fn shown(&self) -> BTreeMap<&str, Vec<Shown>> {
-        self.upstreams.iter().map(|(name, upstream)| (name.as_str(), upstream.shown())).collect()
+    pub fn shown(&self) -> BTreeMap<String, Vec<Shown>> {
+        self.upstreams.iter().map(|(name, upstream)| (name.clone(), upstream.shown())).collect()
     }
 
     /// Closes connections that have been idle for too long. To be called about once a second.
@@ -205,6 +205,11 @@ impl Proxy {
             identity: route.identity,
         };
         let outgoing = Outgoing::new(request, making)?;
+        let announced =
+            request.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if route.max_body != 0 && announced.is_some_and(|length| length > route.max_body) {
+            return Err(Failure::ClientTooLarge(route.max_body));
+        }
         let limits = BodyLimits { silence: self.body_silence, size: route.max_body };
         let speaks = request.version == Version::HTTP_11;
         let told = |status, headers: &HeaderMap| {
@@ -250,7 +255,10 @@ impl Proxy {
         } else {
             Framing::Chunks
         };
-        let keeps_alive = keeps_alive(request.version, &request.headers) && framing != Framing::Close;
+        // Where a request had both Content-Length and Transfer-Encoding, hyper has dropped the former without a word, and
+        // whoever is in front may have counted by it (RFC 9112 §6.1).
+        let clear = !request.headers.contains_key(TRANSFER_ENCODING);
+        let keeps_alive = keeps_alive(request.version, &request.headers) && clear && framing != Framing::Close;
         let mut head = head_lines(parts.status, &parts.headers);
         head.truncate(head.len() - 2);
         if framing == Framing::Chunks {
@@ -330,19 +338,17 @@ impl Answer {
     fn new(request: &Parts, route: &Route, status: StatusCode, headers: HeaderMap, mut body: Body) -> Self {
         let options = Options::of(&headers);
         // Where there is no body, or no more than a length, the field tells the length that there would be.
-        let chunked = headers.contains_key(TRANSFER_ENCODING);
+        let uncounted = headers.contains_key(TRANSFER_ENCODING) || status == StatusCode::NO_CONTENT;
         let mut kept = HeaderMap::with_capacity(headers.len());
         let mut last = None;
         for (name, value) in headers {
             last = name.or(last);
             let Some(name) = &last else { continue };
-            if !(options.take(name) || chunked && *name == CONTENT_LENGTH) {
+            if !(options.take(name) || uncounted && *name == CONTENT_LENGTH) {
                 kept.append(name.clone(), value);
             }
         }
-        let events = status == StatusCode::OK
-            && request.method != Method::HEAD
-            && kept.get(CONTENT_TYPE).is_some_and(|kind| has_essence(kind, EVENT_STREAM));
+        let events = is_events(request, status, &kept);
         route.response.apply(&mut kept);
         if events {
             let policy = match kept.get(CACHE_CONTROL).map(HeaderValue::as_bytes) {
@@ -358,9 +364,19 @@ impl Answer {
         }
         let length = kept.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         body.set_length(length.filter(|_| request.method != Method::HEAD));
+        if request.version == Version::HTTP_10 && length.is_none() {
+            // Its end is the connection's, which hyper would promise to keep.
+            kept.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = status;
         parts.headers = kept;
+        Self { parts, body, events }
+    }
+
+    /// An answer that was taken apart.
+    pub fn again(request: &Parts, parts: http::response::Parts, body: Body) -> Self {
+        let events = is_events(request, parts.status, &parts.headers);
         Self { parts, body, events }
     }
 
@@ -370,8 +386,18 @@ impl Answer {
     }
 
     /// Whether its request has been sent whole, so that the client's socket may be taken from HTTP.
-    pub fn is_free(&self) -> bool {
+    pub fn is_free(&mut self) -> bool {
         self.body.is_sent()
+    }
+
+    /// Waits until its request has been sent whole, or as much of it as the server takes.
+    ///
+    /// CANCEL SAFETY: nothing is lost.
+    ///
+    /// # Errors
+    /// [`Failure`], where the client or the server lets it wait for too long.
+    pub async fn sent(&mut self) -> Result<(), Failure> {
+        self.body.sent().await
     }
 
     /// Whether its body comes as the client is to read it, without a coding on top.
@@ -392,6 +418,10 @@ impl Answer {
 
     /// The answer as HTTP sends it, with heartbeats where it is an event stream.
     pub fn into_response(mut self, route: &Route) -> Response<Body> {
+        if self.body.is_held() {
+            // What the client sends next may be this body or another request, and nothing tells them apart.
+            self.parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if self.events {
             self.body.endless();
             let pulse = if may_beat(&self.parts) { Pulse::new(route.ping) } else { None };
@@ -408,6 +438,13 @@ impl Tunnel {
     }
 }
 
+/// Whether an answer is an event stream that goes on with a body.
+fn is_events(request: &Parts, status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::OK
+        && request.method != Method::HEAD
+        && headers.get(CONTENT_TYPE).is_some_and(|kind| has_essence(kind, EVENT_STREAM))
+}
+
 /// Whether comments may be put into a body: not where its bytes are coded, counted or signed.
 fn may_beat(parts: &http::response::Parts) -> bool {
     let digests = ["repr-digest", "content-digest", "digest"];
@@ -422,7 +459,8 @@ fn head_lines(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
     let reason = status.canonical_reason().unwrap_or("");
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
     for (name, value) in headers {
-        if !options.take(name) && *name != CONNECTION && (!is_inward(name) || *name == ACCEL_BUFFERING) {
+        let counts = *name == CONTENT_LENGTH && status.is_informational();
+        if !(options.take(name) || counts || is_inward(name) && *name != ACCEL_BUFFERING) {
             write_field(&mut head, name, value);
         }
     }

@@ -237,6 +237,14 @@ impl Channel {
         Tended::Idle(state.tail.last())
     }
 
+    /// Drops every entry; returns their cost.
+    pub(crate) fn clear(&self) -> usize {
+        let mut state = self.state.lock();
+        let before = state.tail.bytes();
+        state.tail.clear();
+        before
+    }
+
     /// Drops the oldest entry, for want of memory; returns its cost. The newest stays for those who are connected.
     pub(crate) fn evict(&self) -> Option<usize> {
         let mut state = self.state.lock();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::channel::Channel;
-use crate::message::{Kind, Message};
+use crate::message::Message;
 use crate::name::ChannelName;
 use crate::position::{Cursor, Epoch, Offset, Position};
 use crate::tail::Entry;
@@ -70,6 +70,11 @@ pub trait Render: Send + Sync {
     fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, message: &Message);
     /// Appends the frame that tells of a gap; may append nothing.
     fn gap(&self, out: &mut Vec<u8>, gap: &Gap<'_>);
+    /// Whether a subscriber that has been sent this message is done: its connection ends behind the frame, while the
+    /// channel lives on for the others. Asked for each message as it is gathered, so it has to be quick.
+    fn closes(&self, _channel: &ChannelName, _message: &Message) -> bool {
+        false
+    }
 }
 
 /// A renderer with an identity: subscribers of one profile at one cursor get the very same bytes.
@@ -139,7 +144,7 @@ impl Progress {
     }
 
     /// The first offset that is due from the channel at `index` of the subscription.
-    pub(crate) fn next_in(&self, index: usize) -> u64 {
+    pub fn next_in(&self, index: usize) -> u64 {
         let lower = self.start.as_ref().and_then(|start| start.lower.get(index)).copied();
         self.cursor.next().max(lower.unwrap_or(0))
     }
@@ -162,6 +167,8 @@ pub struct Batch {
     pub gaps: u32,
     /// There is an end among them.
     pub ends: bool,
+    /// The last frame is the last of the connection; see [`Render::closes`].
+    pub closes: bool,
     /// More was due than fitted.
     pub full: bool,
     /// The lowest cursor that is due exactly this; see [`Batch::suits`].
@@ -330,6 +337,7 @@ impl Gatherer {
             messages: 0,
             gaps: 0,
             ends: false,
+            closes: false,
             full: false,
             lowest: Cursor::BEGIN,
             highest: Cursor::BEGIN,
@@ -376,7 +384,8 @@ impl Gatherer {
                     batch.bytes = Bytes::from_owner(Shared(large));
                     batch.frames.push(Frame { end: batch.bytes.len(), next });
                     batch.messages = 1;
-                    batch.ends = message.kind() == Kind::End;
+                    batch.ends = message.kind().ends();
+                    batch.closes = profile.render.closes(name(item.channel), message);
                     batch.full = items.peek().is_some();
                     self.content = Vec::new();
                     self.items.clear();
@@ -395,9 +404,14 @@ impl Gatherer {
             batch.gaps += std::mem::take(&mut gaps);
             if let What::Is(message) = &item.what {
                 batch.messages += 1;
-                batch.ends |= message.kind() == Kind::End;
+                batch.ends |= message.kind().ends();
+                batch.closes = profile.render.closes(name(item.channel), message);
             }
             batch.frames.push(Frame { end: out.len(), next });
+            if batch.closes {
+                batch.full = items.peek().is_some();
+                break;
+            }
         }
         // The messages are not kept alive by the room.
         self.items.clear();

@@ -110,6 +110,15 @@ impl From<AppendError> for PublishError {
     }
 }
 
+/// How a channel ends that is fed from one source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelEnd {
+    /// The source said that this was all.
+    Clean,
+    /// The source broke off.
+    Broken,
+}
+
 /// Why a subscription was not granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SubscribeError {
@@ -213,6 +222,28 @@ impl Hub {
         Ok(self.account(&channel, receipt?, now))
     }
 
+    /// Ends a channel behind what it holds. Nothing is said at such an end.
+    pub async fn close(&self, channel: &Arc<Channel>, end: ChannelEnd) {
+        let now = self.clock.now();
+        let kind = match end {
+            ChannelEnd::Clean => Kind::End,
+            ChannelEnd::Broken => Kind::Broken,
+        };
+        let said = NewMessage { data: "", event: None, id: None };
+        let addition = Addition { said, kind, then_end: false, clears: false };
+        let limits = self.retention.limits(channel.rule());
+        let append = [Append { channel, addition, limits, key: None, now }];
+        // Without a key there is nothing that a journal could refuse.
+        if let Some(Ok(receipt)) = self.journal.append(&append).await.pop() {
+            self.account(channel, receipt, now);
+        }
+    }
+
+    /// Drops all that a channel holds, at once.
+    pub fn clear(&self, channel: &Channel) {
+        self.counters.bytes.fetch_sub(channel.clear(), Ordering::Relaxed);
+    }
+
     /// Decides where a subscription to `names` (each once) begins.
     ///
     /// # Errors
@@ -229,11 +260,42 @@ impl Hub {
             StartAt::Oldest => self.begin(&channels, Seek::Oldest, until).await,
             StartAt::After(id) => self.resume(&channels, &id, until).await,
         };
+        let mut progress = progress;
         if has_ended(channels.iter().map(|channel| &**channel), &progress) {
-            return Err(SubscribeError::Ended);
+            let ends = channels.iter().filter_map(|channel| channel.read(|tail| tail.broken().then(|| tail.last())));
+            // That something is missing is said to everybody who asks, also to those who have seen all there was.
+            let Some(end) = ends.min() else { return Err(SubscribeError::Ended) };
+            progress = Progress::new(Cursor::at(end.0), None);
         }
         let announce = progress.cursor().seen().filter(|_| announce).map(|offset| Position { epoch, offset });
         Ok(Plan { channels, progress, announce })
+    }
+
+    /// The same for subscribers that know of each channel where they stand: `next` says for a channel the first offset that
+    /// is due, or `None` for what is published from now on. Nothing is announced, and no gap is told for what is not asked.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn plan_each(
+        &self,
+        names: &[ChannelName],
+        mut next: impl FnMut(&Channel) -> Option<u64>,
+    ) -> Result<Plan, SubscribeError> {
+        let full = |_| SubscribeError::Channels(self.limits.channels);
+        let channels = names.iter().map(|name| self.open(name)).collect::<Result<Vec<_>, _>>().map_err(full)?;
+        let until = self.journal.counter();
+        let live = until.0 + 1;
+        let lower: Box<[u64]> = channels.iter().map(|channel| next(channel).unwrap_or(live)).collect();
+        let first = lower.iter().copied().min().unwrap_or(live);
+        let last = lower.iter().copied().max().unwrap_or(live);
+        // One that was found behind `until` holds until the cursor has passed it.
+        let start = (first < live || last > live)
+            .then(|| Box::new(Start { lower, asked: None, until: until.max(Offset(last - 1)) }));
+        let progress = Progress::new(Cursor::at(first), start);
+        if has_ended(channels.iter().map(|channel| &**channel), &progress) {
+            return Err(SubscribeError::Ended);
+        }
+        Ok(Plan { channels, progress, announce: None })
     }
 
     async fn begin(&self, channels: &[Arc<Channel>], seek: Seek<'_>, until: Offset) -> (Progress, bool) {
@@ -252,12 +314,13 @@ impl Hub {
             Some(position) if position.epoch == self.journal.epoch() && position.offset <= until => {
                 Some(Cursor::after(position.offset))
             }
-            Some(_) => None,
-            None => self.find_own(channels, id).await,
+            // Of another epoch, or of another Fantail whose stream is kept here.
+            _ => self.find_own(channels, id).await,
         };
         if let Some(cursor) = cursor {
             // The publisher's id is the better one to keep: it survives the epoch.
-            return (Progress::new(cursor, None), position.is_some());
+            let ours = position.is_some_and(|position| position.epoch == self.journal.epoch());
+            return (Progress::new(cursor, None), ours);
         }
         let asked = String::from_utf8_lossy(id).into();
         let start = Start { lower: Box::default(), asked: Some(asked), until };
@@ -405,7 +468,10 @@ impl Hub {
             return Err(PublishError::TooLarge { size: one.said.data.len(), limit: self.limits.message });
         }
         match one.said.id {
-            Some(id) if id.as_str().starts_with(Position::MARK) => Err(PublishError::ReservedId),
+            // A stream that is kept may come from another Fantail, and its ids are found like any own ones.
+            Some(id) if id.as_str().starts_with(Position::MARK) && !one.channel.is_internal() => {
+                Err(PublishError::ReservedId)
+            }
             Some(id) => unsendable(id.as_str()).map_or(Ok(()), |why| Err(PublishError::UnsendableId(why))),
             None => Ok(()),
         }
@@ -465,8 +531,8 @@ impl Hub {
     }
 }
 
-/// What about an id a header cannot carry.
-fn unsendable(id: &str) -> Option<&'static str> {
+/// What about an id a header cannot carry; `None` for one that clients can send back.
+pub fn unsendable(id: &str) -> Option<&'static str> {
     if id.starts_with([' ', '\t']) || id.ends_with([' ', '\t']) {
         return Some("begins or ends with a space");
     }

@@ -24,7 +24,7 @@ pub mod tail;
 pub use channel::{Channel, Watcher};
 pub use clock::{Clock, Millis};
 pub use gather::{Batch, Framing, Gap, Gatherer, Profile, Render};
-pub use hub::{Hub, HubLimits, PublishError, Published, SubscribeError};
+pub use hub::{ChannelEnd, Hub, HubLimits, PublishError, Published, SubscribeError};
 pub use idempotency::IdempotencyKey;
 pub use journal::{AppendError, Journal};
 pub use message::{Kind, Message, NewMessage};

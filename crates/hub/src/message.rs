@@ -15,6 +15,15 @@ pub enum Kind {
     Data,
     /// The channel's last entry, until somebody publishes again.
     End,
+    /// The same, but what fed the channel broke off: whoever listens is to be told that something is missing.
+    Broken,
+}
+
+impl Kind {
+    /// Whether nothing follows it until somebody publishes again.
+    pub fn ends(self) -> bool {
+        self != Self::Data
+    }
 }
 
 /// A message as it is handed in, not yet in any channel.
@@ -95,7 +104,7 @@ impl Message {
         self.time
     }
 
-    /// Whether this is data or the channel's end.
+    /// Whether this is data or the channel's end, and which.
     pub fn kind(&self) -> Kind {
         self.kind
     }

@@ -5,7 +5,8 @@ use std::fmt;
 use thiserror::Error;
 
 /// A channel's name: 1 to 255 bytes of UTF-8 without control characters, `/` or `*`, and not `ALL`.
-/// Levels are separated by `.` where patterns look at them.
+/// Levels are separated by `.` where patterns look at them. Channels that Fantail makes for itself have names beyond these,
+/// see [`ChannelName::internal`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelName(Box<str>);
 
@@ -58,6 +59,21 @@ impl ChannelName {
         }
     }
 
+    /// The name of a channel that no request can say, for [`ChannelName::parse`] refuses it: `/KIND/NUMBER`.
+    pub fn internal(kind: &'static str, number: u64) -> Self {
+        Self(format!("/{kind}/{number}").into_boxed_str())
+    }
+
+    /// Whether it was made by [`ChannelName::internal`].
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with('/')
+    }
+
+    /// The number of an internal channel.
+    pub fn number(&self) -> Option<u64> {
+        self.0.strip_prefix('/')?.rsplit_once('/')?.1.parse().ok()
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -85,6 +101,15 @@ mod tests {
         for name in ["news", "user.42", "a b", "Straße", "all", "~x", &"x".repeat(255)] {
             assert_eq!(ChannelName::parse(name).unwrap().as_str(), name);
         }
+    }
+
+    #[test]
+    fn internal_names_cannot_be_parsed() {
+        let name = ChannelName::internal("record", 17);
+        assert_eq!((name.as_str(), name.is_internal(), name.number()), ("/record/17", true, Some(17)));
+        assert!(ChannelName::parse(name.as_str()).is_err());
+        let plain = ChannelName::parse("record.17").unwrap();
+        assert_eq!((plain.is_internal(), plain.number()), (false, None));
     }
 
     #[test]

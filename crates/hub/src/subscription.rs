@@ -9,6 +9,7 @@ use crate::clock::Millis;
 use crate::gather::{Batch, Framing, Gatherer, Profile, Progress};
 use crate::hub::Hub;
 use crate::position::Position;
+use crate::tail::Tail;
 
 /// Where a subscriber wants to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct Subscription {
     /// What the channels know as their watcher; the concrete type is kept beside it to wait on.
     watcher: Arc<dyn Watcher>,
     bell: Arc<Bell>,
+    /// A message closed it; see [`crate::Render::closes`].
+    closed: bool,
 }
 
 #[derive(Default)]
@@ -73,6 +76,7 @@ impl Subscription {
             gatherer: Gatherer::default(),
             watcher,
             bell,
+            closed: false,
         };
         for channel in plan.channels {
             channel.watch(&begun.watcher, 0);
@@ -83,15 +87,19 @@ impl Subscription {
 
     /// What is due at this moment, taken as delivered; `None` if nothing is.
     pub fn take(&mut self) -> Option<Batch> {
+        if self.closed {
+            return None;
+        }
         self.channels.iter().for_each(|channel| channel.seen(&self.watcher, 0));
         let view = self.hub.view();
         let channels = self.channels.iter().map(|channel| &**channel).enumerate();
         let batch = self.gatherer.gather(view, &channels, &self.progress, &self.profile, self.framing)?;
         self.progress.advance(batch.next());
+        self.closed = batch.closes;
         Some(batch)
     }
 
-    /// Waits for what is due; `None` when all channels have ended and all was taken.
+    /// Waits for what is due; `None` when all channels have ended and all was taken, or when a message closed it.
     ///
     /// CANCEL SAFETY: nothing is taken unless it is returned.
     pub async fn next(&mut self) -> Option<Batch> {
@@ -107,9 +115,9 @@ impl Subscription {
         }
     }
 
-    /// Whether every channel has ended and its end was taken.
+    /// Whether a message closed it, or every channel has ended and its end was taken.
     pub fn has_ended(&self) -> bool {
-        has_ended(self.channels.iter().map(|channel| &**channel), &self.progress)
+        self.closed || has_ended(self.channels.iter().map(|channel| &**channel), &self.progress)
     }
 }
 
@@ -119,6 +127,11 @@ impl Drop for Subscription {
             self.hub.unwatch(channel, &self.watcher, 0);
         }
     }
+}
+
+/// Whether one of these channels has ended because what fed it broke off.
+pub fn is_broken<'c>(mut channels: impl Iterator<Item = &'c Channel>) -> bool {
+    channels.any(|channel| channel.read(Tail::broken))
 }
 
 /// Whether a subscription to these channels, in its order, that stands at `progress` has nothing to wait for.

@@ -32,8 +32,8 @@ pub struct Tail {
     bytes: usize,
     /// How many entries were ever appended.
     appended: u64,
-    /// Whether the newest entry is an end.
-    ended: bool,
+    /// What the newest entry is; [`Kind::Data`] while there is none.
+    newest: Kind,
     /// Where publishers' own ids stand, by hash; made by the first of them.
     #[expect(clippy::box_collection, reason = "most channels have none, and each pays for the field")]
     ids: Option<Box<HashMap<u64, Offset>>>,
@@ -45,7 +45,7 @@ static IDS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 impl Tail {
     /// An empty tail that has dropped everything up to `floor`.
     pub fn new(floor: Offset) -> Self {
-        Self { entries: VecDeque::new(), floor, last: floor, bytes: 0, appended: 0, ended: false, ids: None }
+        Self { entries: VecDeque::new(), floor, last: floor, bytes: 0, appended: 0, newest: Kind::Data, ids: None }
     }
 
     /// Adds the newest entry and drops what `limits` no longer allow, by count and by bytes.
@@ -57,7 +57,7 @@ impl Tail {
         self.last = entry.offset;
         self.appended += 1;
         self.bytes += entry.message.cost();
-        self.ended = entry.message.kind() == Kind::End;
+        self.newest = entry.message.kind();
         if let Some(id) = entry.message.id() {
             self.ids.get_or_insert_default().insert(IDS.hash_one(id), entry.offset);
         }
@@ -67,8 +67,8 @@ impl Tail {
         }
         self.entries.push_back(entry);
         // The newest stays whatever the limits say, for those who are connected; so does what an end stands behind.
-        let least = 1 + usize::from(self.ended);
-        let most = limits.messages.max(1).saturating_add(usize::from(self.ended));
+        let least = 1 + usize::from(self.ended());
+        let most = limits.messages.max(1).saturating_add(usize::from(self.ended()));
         while self.entries.len() > most || (self.bytes > limits.bytes && self.entries.len() > least) {
             self.drop_oldest();
         }
@@ -110,6 +110,11 @@ impl Tail {
     /// The entries from offset `next` on, oldest first.
     pub fn from(&self, next: u64) -> impl Iterator<Item = &Entry> {
         self.entries.range(self.index(next)..)
+    }
+
+    /// All entries, newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().rev()
     }
 
     /// The lowest `next` for which [`Tail::from`] yields the same.
@@ -188,7 +193,12 @@ impl Tail {
 
     /// Whether the channel has ended and nobody has published since.
     pub fn ended(&self) -> bool {
-        self.ended
+        self.newest.ends()
+    }
+
+    /// Whether it has ended because what fed it broke off.
+    pub fn broken(&self) -> bool {
+        self.newest == Kind::Broken
     }
 }
 

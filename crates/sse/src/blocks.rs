@@ -53,6 +53,8 @@ pub struct BlockTooLong {
 pub struct Facts<'a> {
     /// It dispatches an event.
     pub data: bool,
+    /// Its blank line has something to act upon: data, a name that is dropped for want of data, or an id.
+    pub blank_line: bool,
     /// It sets the last event ID, or with nothing resets it.
     pub id: Option<&'a [u8]>,
     /// It sets the time in milliseconds to wait before connecting again.
@@ -198,6 +200,7 @@ impl<'a> Facts<'a> {
         while let Some(end) = memchr2(b'\r', b'\n', rest) {
             let (field, value) = split(&rest[..end]);
             rest = &rest[end + 1..];
+            facts.blank_line |= matches!(field, b"data" | b"event" | b"id");
             match field {
                 b"data" => facts.data = true,
                 b"id" if !value.contains(&0) => facts.id = Some(value),
@@ -207,6 +210,16 @@ impl<'a> Facts<'a> {
         }
         facts
     }
+}
+
+/// A block that needs no blank line, without it. Several clients that have once seen an id take every blank line behind it for
+/// an event without data, so one behind a mere comment does harm.
+pub fn trim(block: &[u8]) -> &[u8] {
+    let Some(lines) = block.strip_suffix(b"\n").map(|rest| rest.strip_suffix(b"\r").unwrap_or(rest)) else {
+        return block;
+    };
+    // What ends with its only line end has no blank line.
+    if lines.is_empty() || lines.ends_with(b"\n") || lines.ends_with(b"\r") { lines } else { block }
 }
 
 #[cfg(test)]
@@ -281,16 +294,34 @@ mod tests {
 
     #[test]
     fn facts_are_what_a_client_takes() {
-        let facts = |data, id: Option<&'static str>, retry| Facts { data, id: id.map(str::as_bytes), retry };
+        let none = Facts::default();
         for (block, expected) in [
-            ("data\n\n", facts(true, None, None)),
-            ("id: 1\r\nid:2\r\rdata: x\n\n", facts(true, Some("2"), None)),
-            ("id\n\n", facts(false, Some(""), None)),
-            ("id: a\0b\ndatax: y\n: data: z\n\n", facts(false, None, None)),
-            ("retry: 5\nretry: x\n\n", facts(false, None, Some(5))),
-            ("data: unfinished", facts(false, None, None)),
+            ("data\n\n", Facts { data: true, blank_line: true, ..none }),
+            ("id: 1\r\nid:2\r\rdata: x\n\n", Facts { data: true, blank_line: true, id: Some(b"2"), ..none }),
+            ("id\n\n", Facts { blank_line: true, id: Some(b""), ..none }),
+            ("id: a\0b\ndatax: y\n: data: z\n\n", Facts { blank_line: true, ..none }),
+            ("event: x\n\n", Facts { blank_line: true, ..none }),
+            ("retry: 5\nretry: x\n\n", Facts { retry: Some(5), ..none }),
+            (": comment\nodd\n\n", none),
+            ("data: unfinished", none),
         ] {
             assert_eq!(Facts::of(block.as_bytes()), expected, "{block:?}");
+        }
+    }
+
+    #[test]
+    fn trim_takes_the_blank_line_alone() {
+        for (block, expected) in [
+            (": c\n\n", ": c\n"),
+            (": c\r\n\r\n", ": c\r\n"),
+            (": c\r\r\n", ": c\r"),
+            (": c\n", ": c\n"),
+            (": c\r\n", ": c\r\n"),
+            ("\n", ""),
+            ("\r\n", ""),
+            ("x", "x"),
+        ] {
+            assert_eq!(trim(block.as_bytes()), expected.as_bytes(), "{block:?}");
         }
     }
 }

@@ -7,9 +7,10 @@ use crate::args::{Common, defaults};
 use crate::peers::{Peer, Running};
 use crate::report::Report;
 use crate::scenario::{channels, connect, fairness, fanout, idle, publish};
+use crate::sheet::Row;
 
 /// A kind of work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Case {
     /// 20 messages a second to all subscribers of one channel
     Fanout,
@@ -37,8 +38,8 @@ pub(crate) enum Case {
     Channels,
 }
 
-/// A row of the table: what it says, the report's figure, its unit.
-pub(crate) type Row = (&'static str, &'static str, &'static str);
+/// What the table says, the report's figure, its unit.
+type Line = (&'static str, &'static str, &'static str);
 
 impl Case {
     pub(crate) fn name(self) -> &'static str {
@@ -67,7 +68,13 @@ impl Case {
         }
     }
 
-    pub(crate) fn rows(self) -> &'static [Row] {
+    /// Its rows of the table.
+    pub(crate) fn rows(self) -> impl Iterator<Item = Row> {
+        let row = move |&(what, figure, unit): &Line| Row { case: self.name().into(), what: what.into(), figure, unit };
+        self.lines().iter().map(row)
+    }
+
+    fn lines(self) -> &'static [Line] {
         match self {
             Self::Fanout => &[
                 ("server CPU per delivery, 20 msg/s", "server CPU per delivery", "µs"),

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::sockets::allow_descriptors;
+use crate::sockets::{allow_descriptors, listen};
 
 const LISTENER: Token = Token(usize::MAX);
 const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n\
@@ -52,15 +52,6 @@ pub(crate) fn serve(address: SocketAddr) -> anyhow::Result<()> {
             }
         }
     }
-}
-
-fn listen(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(4096)?;
-    Ok(socket.into())
 }
 
 impl Server {

@@ -525,6 +525,10 @@ mod tests {
                 "[proxy]\nname = 'my edge'\n",
                 "2: proxy.name: \"my edge\" is not a name, expected letters and digits without spaces, such as \"fantail\"",
             ),
+            (
+                "[proxy]\ngrip_key = 'base64:?'\n",
+                "2: proxy.grip_key: begins with \"base64:\", but what follows is not base64 (the value is not shown)",
+            ),
             ("[proxy]\ngrip_issuer = ''\n", "2: proxy.grip_issuer: must not be empty"),
         ] {
             assert_eq!(file_error(text), format!("fantail.toml:{error}"));

@@ -22,6 +22,7 @@ const RECONNECT: bool = false;
 const SHARE: bool = false;
 const SHARE_CREDENTIALS: bool = false;
 const RECORD: bool = false;
+const IDENTITY: bool = false;
 const GRACE: Span = Span::secs(30);
 
 /// The longest channel name, in bytes.
@@ -31,7 +32,7 @@ const LONGEST_NAME: usize = 255;
 const SUBJECT: [&str; 8] = ["path", "host", "action", "listener", "internal", "channels", "upstream", "rewrite"];
 
 /// The options that are not for every action, and for which they are.
-const OPTIONS: [(&str, &[Action]); 27] = [
+const OPTIONS: [(&str, &[Action]); 29] = [
     ("channels", &[Action::Subscribe, Action::Publish]),
     ("public_publish", &[Action::Publish]),
     ("upstream", &[Action::Proxy]),
@@ -48,6 +49,8 @@ const OPTIONS: [(&str, &[Action]); 27] = [
     ("share", &[Action::Proxy]),
     ("share_headers", &[Action::Proxy]),
     ("share_credentials", &[Action::Proxy]),
+    ("record_cookies", &[Action::Proxy]),
+    ("identity", &[Action::Proxy]),
     ("record", &[Action::Proxy]),
     ("grace", &[Action::Proxy]),
     ("ping", &[Action::Subscribe, Action::Proxy]),
@@ -134,6 +137,13 @@ section! {
         share_credentials: bool = SHARE_CREDENTIALS,
         /// Records streams, so that whoever was cut off can take up where it left.
         record: bool = RECORD,
+        /// The cookies by which the callers of recorded streams are told apart, beside `Authorization`; if none are named, all
+        /// but known counters of analytics.
+        record_cookies: Vec<String> = Vec::new(),
+        /// Asks the upstream for answers without compression, which holds streams back. That is done by itself where the
+        /// request accepts event streams, and on routes that share, record or reconnect; it helps clients that do not say
+        /// what they expect, as those of most LLM APIs.
+        identity: bool = IDENTITY,
         /// How long a shared or recorded stream goes on after its last viewer has left.
         grace: Span = GRACE,
         /// `stream.ping` on this route; `0` turns it off where `action = "proxy"`.
@@ -337,6 +347,11 @@ impl Route {
             self.share || self.record || self.grace == GRACE,
             key("grace"),
             "has no meaning without share = true or record = true",
+        )?;
+        require(
+            self.record || self.record_cookies.is_empty(),
+            key("record_cookies"),
+            "has no meaning without record = true",
         )?;
         for (index, name) in self.share_headers.iter().enumerate() {
             check_name(&key(&format!("share_headers[{index}]")), name)?;

@@ -51,7 +51,7 @@ impl Render for Native {
                     encode::event(out, event);
                 }
             }
-            Kind::End => encode::event(out, END_EVENT),
+            Kind::End | Kind::Broken => encode::event(out, END_EVENT),
         }
         encode::data(out, message.data().as_bytes());
         encode::end(out);

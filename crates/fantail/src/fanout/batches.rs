@@ -149,6 +149,7 @@ mod tests {
                 deadline: 0,
                 due: 0,
                 queued: false,
+                closing: false,
             }
         }
 

@@ -53,6 +53,8 @@ pub(super) struct Conn {
     pub(super) due: Ticks,
     /// It stands in the queue of those that have more to be sent.
     pub(super) queued: bool,
+    /// What it was sent last, of which some may be unsent, is its last message.
+    pub(super) closing: bool,
 }
 
 /// What became of a write.
@@ -69,9 +71,9 @@ impl Conn {
         self.unsent.is_some()
     }
 
-    /// Whether messages are for it: it has not been ended, and its socket takes more.
+    /// Whether messages are for it: it has not been ended nor closed, and its socket takes more.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.doing, Doing::Streaming | Doing::Waiting(_)) && self.unsent.is_none()
+        matches!(self.doing, Doing::Streaming | Doing::Waiting(_)) && self.unsent.is_none() && !self.closing
     }
 
     /// Writes a batch and moves the cursor behind what was, or began to be, sent. Returns the bytes that the socket took.

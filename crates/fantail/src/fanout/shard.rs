@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fantail_hub::subscription::has_ended;
-use fantail_hub::{Batch, Gatherer, Hub, Watcher};
+use fantail_hub::subscription::{has_ended, is_broken};
+use fantail_hub::{Batch, Framing, Gatherer, Hub, Watcher};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use tokio::sync::oneshot;
@@ -257,7 +257,8 @@ impl Shard {
         let Some(batch) = due else { return false };
         metrics::add(&self.metrics.gaps, batch.gaps.into());
         if let Doing::Waiting(_) = conn.doing {
-            if batch.messages == 0 && !conn.style.gap_has_id {
+            // Nor is what renders to nothing an answer.
+            if batch.bytes.is_empty() || batch.messages == 0 && !conn.style.gap_has_id {
                 conn.progress.advance(batch.next());
                 return true;
             }
@@ -271,10 +272,13 @@ impl Shard {
                 metrics::add(&self.metrics.sent_bytes, sent as u64);
                 // A gap may stand for an end that is no longer kept.
                 let may_end = batch.ends || batch.gaps > 0;
+                conn.closing = batch.closes && conn.progress.cursor() == batch.next();
                 if wrote == Wrote::Some {
                     self.blocked(key);
-                } else if may_end && self.has_ended(key) {
+                } else if conn.closing {
                     self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
+                } else if may_end && self.has_ended(key) {
+                    self.end_as_its_channels(key);
                 } else {
                     return true;
                 }
@@ -338,9 +342,10 @@ impl Shard {
                     let farewell = *farewell;
                     self.dismiss(key, farewell);
                 }
-                None if self.has_ended(key) => {
+                None if conn.closing => {
                     self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
                 }
+                None if self.has_ended(key) => self.end_as_its_channels(key),
                 None => {
                     // Its next ping may be due before its patience would have ended.
                     self.reckon(key);
@@ -378,7 +383,7 @@ impl Shard {
             }
         } else if matches!(conn.doing, Doing::Streaming) && !style.ping.is_zero() && silent >= ticks(style.ping) {
             let mut ping = Vec::new();
-            conn.framing.wrap(&mut ping, style.ping_text);
+            conn.framing.wrap(&mut ping, &style.ping_text);
             metrics::add(&self.metrics.pings, 1);
             match conn.send_aside(ping.into(), self.now) {
                 Ok(Wrote::All) => {}
@@ -485,6 +490,7 @@ impl Shard {
             deadline: lasts.map_or(0, |lasts| self.now + ticks(lasts)),
             due: 0,
             queued: false,
+            closing: false,
         });
         debug_assert_eq!(at, key as usize, "the vacant key is the next");
         metrics::add(&self.metrics.attached, 1);
@@ -495,6 +501,33 @@ impl Shard {
         }
         self.reckon(key);
         self.serve(key);
+    }
+
+    /// All channels of a stream have ended, and so does it: in good order, or broken off like one of them.
+    fn end_as_its_channels(&mut self, key: u32) {
+        let conn = &self.conns[key as usize];
+        let seats = conn.seats.as_slice().iter();
+        if is_broken(seats.map(|seat| &*self.rooms.get(seat.room).channel)) {
+            return self.break_off(key);
+        }
+        let end = Bytes::from_static(conn.framing.end());
+        self.finish(key, end);
+    }
+
+    /// Ends a stream so that its client sees that something is missing: without the last chunk, or, where only the
+    /// connection's end says that the body is over, with a reset.
+    fn break_off(&mut self, key: u32) {
+        let conn = &mut self.conns[key as usize];
+        if conn.framing == Framing::Chunked {
+            return self.close(key);
+        }
+        if let Err(error) = socket2::SockRef::from(&conn.socket).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, peer = %conn.peer, "a connection cannot be reset");
+        }
+        // A reset overtakes what is on its way: the peer is given a moment to take that.
+        conn.doing = Doing::Closing;
+        conn.deadline = self.now + ticks(GOODBYE);
+        self.reckon(key);
     }
 
     /// Says the last bytes of a stream and shuts it down behind them.
@@ -621,7 +654,7 @@ impl Shard {
                 self.answer(key, None);
             }
             Doing::Streaming if conn.unsent.is_none() => {
-                let words = last_words(conn.framing, farewell.window);
+                let words = last_words(conn.framing, &conn.style, farewell.window);
                 self.finish(key, words);
             }
             Doing::Closing => {}

@@ -14,9 +14,9 @@ use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::App;
 use super::body::Body;
 use super::error::{Refusal, json};
+use super::{App, table};
 use crate::metrics;
 
 /// Lines that go to the journal together.
@@ -210,12 +210,17 @@ fn parse(number: u64, text: &[u8]) -> Result<Ready<'_>, String> {
     };
     Ok(Ready {
         line: number,
-        channel: ChannelName::parse(&line.channel).map_err(|error| error.to_string())?,
+        channel: name(&line.channel).map_err(|refusal| refusal.to_string())?,
         data,
         event: line.event.map(|name| EventName::parse(&name)).transpose().map_err(|error| error.to_string())?,
         id: line.id.map(|id| EventId::parse(&id)).transpose().map_err(|error| error.to_string())?,
         key: line.key.map(key).transpose()?,
     })
+}
+
+fn name(text: &str) -> Result<ChannelName, Refusal> {
+    let name = ChannelName::parse(text)?;
+    if table::is_reserved(&name) { Err(Refusal::ReservedName(name.to_string())) } else { Ok(name) }
 }
 
 /// A string that is borrowed where it holds no escapes; a bare `Cow` would always be copied.
@@ -242,6 +247,7 @@ mod tests {
             (&b"{"[..], "EOF"),
             (br#"{"channel":"a"}"#, "missing field `data`"),
             (br#"{"channel":"a/b","data":""}"#, "'/'"),
+            (br#"{"channel":"grip:a","data":""}"#, "belongs to GRIP"),
             (br#"{"channel":"a","data":"","extra":1}"#, "unknown field `extra`"),
             (br#"{"channel":"a","data":"","event":"a\nb"}"#, "event name"),
             (br#"{"channel":"a","data":"","key":""}"#, "key"),

@@ -6,12 +6,16 @@
 
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fantail_hub::Millis;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
 
 use super::error::Refusal;
 use super::host::without_port;
 use crate::config::{self, Secret};
+use crate::dialect::grip::Signer;
 
 /// The rules of the control listener.
 #[derive(Debug)]
@@ -32,6 +36,35 @@ impl ControlDoor {
     /// # Errors
     /// [`Refusal::Host`], [`Refusal::Origin`] or [`Refusal::Unauthorized`].
     pub fn admit(&self, request: &Parts, needs_key: bool) -> Result<(), Refusal> {
+        self.admit_origin(request)?;
+        match &self.key {
+            Some(key) if needs_key => match bearer(request) {
+                Some(given) if same(given, key.expose().as_bytes()) => Ok(()),
+                _ => Err(Refusal::Unauthorized),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for a request that publishes as GRIP's libraries do. They send a token that was signed with GRIP's key, or the
+    /// control key itself, as a bearer or as the password of any user.
+    ///
+    /// # Errors
+    /// As [`ControlDoor::admit`].
+    pub fn admit_grip(&self, request: &Parts, signer: Option<&Signer>, now: Millis) -> Result<(), Refusal> {
+        self.admit_origin(request)?;
+        let Some(key) = &self.key else { return Ok(()) };
+        let has_token = bearer(request).zip(signer).is_some_and(|(token, signer)| signer.check(token, now).is_ok());
+        let password = password(request);
+        let knows = |given: &[u8]| same(given, key.expose().as_bytes());
+        if has_token || bearer(request).is_some_and(knows) || password.is_some_and(|password| knows(&password)) {
+            Ok(())
+        } else {
+            Err(Refusal::Unauthorized)
+        }
+    }
+
+    fn admit_origin(&self, request: &Parts) -> Result<(), Refusal> {
         // A target in absolute form brings a host as well (RFC 9112 §3.2.2); whichever counts, none may be foreign.
         let target = request.uri.authority().map(|authority| authority.as_str().as_bytes());
         let named = request.headers.get_all(HOST).iter().map(http::HeaderValue::as_bytes);
@@ -48,20 +81,7 @@ impl ControlDoor {
                 return Err(Refusal::Origin(text.into_owned()));
             }
         }
-        match &self.key {
-            Some(key) if needs_key => {
-                let given = request.headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
-                let given = given.and_then(|given| {
-                    let (scheme, token) = given.split_at_checked(7)?;
-                    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token.trim_ascii())
-                });
-                match given {
-                    Some(given) if same(given, key.expose().as_bytes()) => Ok(()),
-                    _ => Err(Refusal::Unauthorized),
-                }
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn knows(&self, authority: &str) -> bool {
@@ -75,6 +95,24 @@ impl ControlDoor {
         let authority = authority.to_ascii_lowercase();
         self.hosts.iter().any(|host| *host == authority || *host == without_port(&authority))
     }
+}
+
+/// The token of `Authorization: Bearer TOKEN`.
+fn bearer(request: &Parts) -> Option<&[u8]> {
+    credentials(request, b"bearer ")
+}
+
+/// The password of `Authorization: Basic` (RFC 7617).
+fn password(request: &Parts) -> Option<Vec<u8>> {
+    let pair = STANDARD.decode(credentials(request, b"basic ")?).ok()?;
+    let colon = pair.iter().position(|&b| b == b':')?;
+    Some(pair[colon + 1..].to_vec())
+}
+
+fn credentials<'r>(request: &'r Parts, scheme: &[u8]) -> Option<&'r [u8]> {
+    let given = request.headers.get(AUTHORIZATION)?.as_bytes();
+    let (given, rest) = given.split_at_checked(scheme.len())?;
+    given.eq_ignore_ascii_case(scheme).then_some(rest.trim_ascii())
 }
 
 /// Compares in a time that depends on the lengths alone.
@@ -140,5 +178,37 @@ mod tests {
             assert!(admit(&door, &[("authorization", wrong)]).is_err(), "{wrong}");
         }
         assert!(admit(&door, &[]).is_err());
+    }
+
+    #[test]
+    fn admit_grip_by_token_key_or_password() {
+        let signer = Signer::new("grip", "app").unwrap();
+        let now = Millis(1_700_000_000_000);
+        let token = format!("Bearer {}", signer.sign(now).to_str().unwrap());
+        let admit = |key: Option<&str>, signer: Option<&Signer>, authorization: &str| {
+            let mut request = http::Request::builder().uri("/publish/").header("host", "localhost");
+            if !authorization.is_empty() {
+                request = request.header("authorization", authorization);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            door(&[], key).admit_grip(&parts, signer, now).is_ok()
+        };
+        assert!(admit(Some("s3cret"), Some(&signer), &token));
+        assert!(admit(Some("s3cret"), Some(&signer), "Bearer s3cret"));
+        assert!(admit(Some("s3cret"), None, "Basic YW55OnMzY3JldA=="), "any:s3cret");
+        assert!(admit(None, Some(&signer), ""), "an open door stays open");
+        let other = format!("Bearer {}", Signer::new("other", "app").unwrap().sign(now).to_str().unwrap());
+        for (signer, wrong) in [
+            (None, &*token),
+            (Some(&signer), &*other),
+            (Some(&signer), "Bearer x"),
+            (Some(&signer), ""),
+            (Some(&signer), "Basic czNjcmV0"),
+            (Some(&signer), "Basic YW55OnMzY3Jl"),
+        ] {
+            assert!(!admit(Some("s3cret"), signer, wrong), "{wrong}");
+        }
+        // The token opens nothing else.
+        assert!(super::tests::admit(&door(&[], Some("s3cret")), &[("authorization", &token)]).is_err());
     }
 }

@@ -10,6 +10,7 @@ use http::{HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
 use super::body::Body;
+use crate::dialect::grip::ItemError;
 use crate::proxy::Failure;
 
 /// When to come back after a 503, in seconds.
@@ -36,6 +37,9 @@ pub enum Refusal {
     /// No channel was named.
     #[error("no channel was named")]
     NoName,
+    /// A channel of another protocol.
+    #[error("channel {0:?} belongs to GRIP: applications hold requests on it and publish there with POST /publish/")]
+    ReservedName(String),
     /// Too many channels at once.
     #[error("{0} channels were named, at most {1} are allowed (stream.max_channels)")]
     TooManyNames(usize, usize),
@@ -78,12 +82,26 @@ pub enum Refusal {
     /// The body is too large.
     #[error("the body is larger than {0} bytes (hub.message)")]
     TooLarge(usize),
+    /// The request under this key was another one.
+    #[error("the Idempotency-Key was used for another request")]
+    KeyReused,
     /// The hub would not have it.
     #[error(transparent)]
     Publish(#[from] PublishError),
     /// The hub would not grant it.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
+    /// What was published in GRIP's form.
+    #[error(transparent)]
+    Item(#[from] ItemError),
+    /// The hub would not have one of several items.
+    #[error("items[{at}] cannot be published: {source}; those before it were")]
+    ItemOf {
+        /// Which.
+        at: usize,
+        /// Why.
+        source: PublishError,
+    },
     /// There are as many subscriptions as there may be.
     #[error("there are {0} subscriptions, no more are allowed (hub.subscriptions)")]
     Subscriptions(usize),
@@ -119,7 +137,9 @@ fn told(failure: &Failure) -> String {
         Failure::ClientBody | Failure::ClientSilent(_) | Failure::ClientTooLarge(_) | Failure::Loop(_) => {
             failure.to_string()
         }
-        Failure::Connect { .. } | Failure::AllDown { .. } => "the application cannot be reached".to_owned(),
+        Failure::Connect { .. } | Failure::AllDown { .. } | Failure::Descriptors { .. } => {
+            "the application cannot be reached".to_owned()
+        }
         Failure::ConnectTimeout { .. } | Failure::FirstByte(_) | Failure::Idle(_) => {
             "the application did not answer in time".to_owned()
         }
@@ -135,6 +155,8 @@ impl Refusal {
             Self::Method(..) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Name(_)
             | Self::NoName
+            | Self::ReservedName(_)
+            | Self::Item(_)
             | Self::TooManyNames(..)
             | Self::Field(_)
             | Self::Parameter { .. }
@@ -148,8 +170,9 @@ impl Refusal {
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) | Self::Publish(PublishError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
+            Self::KeyReused | Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
             Self::Publish(PublishError::Channels(_)) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::ItemOf { source, .. } => Self::Publish(*source).status(),
             Self::Subscribe(SubscribeError::Ended) => StatusCode::NO_CONTENT,
             Self::Subscribe(SubscribeError::Channels(_)) | Self::Subscriptions(_) | Self::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE

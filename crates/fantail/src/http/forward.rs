@@ -5,21 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use super::App;
 use super::body::Body;
 use super::cors::Cors;
 use super::error::Refusal;
-use super::subscribe;
+use super::relayed::record::Recordings;
+use super::relayed::share::{Key, Shares};
+use super::relayed::{Joined, Way};
 use super::takeover::{Slot, Takeover};
+use super::{follow, redirect, subscribe};
 use crate::config;
 use crate::metrics;
 use crate::proxy::rewrite::is_ambiguous;
-use crate::proxy::{self, Answer, Ask, Proxy, Reply, wants_events};
+use crate::proxy::{self, Answer, Ask, Failure, Proxy, Reply, wants_events};
 
 /// What is told to an `EventSource` as the end of a stream, since any other answer would silence it for good
 /// (WHATWG HTML §9.2.3).
@@ -30,6 +36,9 @@ const SOFTENED: [StatusCode; 4] = [
     StatusCode::GATEWAY_TIMEOUT,
 ];
 
+/// The most that is read of a body that nobody needs, in bytes.
+const MOST_FORGOTTEN: usize = 16 << 20;
+
 /// What a proxy route does.
 #[derive(Debug)]
 pub struct Forward {
@@ -38,6 +47,10 @@ pub struct Forward {
     /// When an `EventSource` is to come back after a failure, and by how much that varies.
     soft: Option<(Duration, Duration)>,
     cors: Cors,
+    /// How its event streams go by way of a channel, if they do.
+    way: Option<Way>,
+    /// Its number among the routes, which keeps apart what clients of several routes share.
+    number: usize,
 }
 
 /// What is left to do after an upstream has answered.
@@ -50,7 +63,13 @@ pub enum Forwarded {
 
 impl Forward {
     /// A route of the configuration; `None` where its upstream does not exist, which the configuration rules out.
-    pub fn new(proxy: &Proxy, route: &config::Route, config: &config::Config) -> Option<Self> {
+    pub fn new(
+        proxy: &Proxy,
+        recordings: &Recordings,
+        number: usize,
+        route: &config::Route,
+        config: &config::Config,
+    ) -> Option<Self> {
         let retry = route.retry.unwrap_or(config.stream.retry).get();
         let jitter = route.retry_jitter.unwrap_or(config.stream.retry_jitter).get();
         Some(Self {
@@ -58,10 +77,13 @@ impl Forward {
             hand_over: route.hand_over,
             soft: route.soft_failure.then_some((retry, jitter)),
             cors: Cors::new(&config.cors),
+            way: Way::new(route, number, &config.stream, recordings.seal()),
+            number,
         })
     }
 
-    /// Passes a request on whose path holds `rest` at the placeholder.
+    /// Passes a request on whose path holds `rest` at the placeholder. `kept` are fields of another application's answer that
+    /// go with this one; see [`super::redirect`].
     pub async fn answer(
         &self,
         app: &App,
@@ -69,10 +91,11 @@ impl Forward {
         request: &Parts,
         body: Option<Incoming>,
         rest: &str,
+        kept: &HeaderMap,
     ) -> Forwarded {
         // The client's leaving has to reach the upstream, in its silence too.
         slot.watch(true);
-        match self.pass_on(app, slot, request, body, rest).await {
+        match self.pass_on(app, slot, request, body, rest, kept).await {
             Ok(forwarded) => forwarded,
             Err(refusal) => Forwarded::Done(self.refuse(app, request, &refusal)),
         }
@@ -85,21 +108,23 @@ impl Forward {
         request: &Parts,
         body: Option<Incoming>,
         rest: &str,
+        kept: &HeaderMap,
     ) -> Result<Forwarded, Refusal> {
         check(request)?;
-        let interim = |head| slot.say_before(head);
-        let ask = Ask { request, body, peer: slot.peer(), rest, own: b"", last_event_id: None, interim: &interim };
-        let mut answer = match app.proxy.ask(&self.route, ask).await? {
-            Reply::Answer(answer) => answer,
-            Reply::Upgrade(tunnel) => {
-                slot.ask(Takeover::Guest(Box::new(|client| drop(tokio::spawn(tunnel.run(client))))));
-                match leave(slot).await {}
+        let mut body = body;
+        let mut answer = match self.by_channel(app, slot, request, &mut body, rest).await? {
+            Joined::Answer(response) => {
+                slot.watch(false);
+                return Ok(Forwarded::Done(response));
             }
+            Joined::Alone(parts, body) => Answer::again(request, parts, body),
+            Joined::Apart => self.ask(app, slot, request, body, rest).await?,
         };
-        if self.hand_over && hands_over(&answer.parts.headers) {
+        if self.is_handed_over(&answer) {
             return Ok(Forwarded::HandedOver(answer));
         }
         answer.keep_inward();
+        redirect::dress(&mut answer.parts.headers, kept);
         if self.soft.is_some() && SOFTENED.contains(&answer.parts.status) && is_event_source(request) {
             let why = format!("the application answered {}", answer.parts.status.as_u16());
             return Ok(Forwarded::Done(self.soften(app, request, &answer.parts.headers, &why)));
@@ -112,12 +137,95 @@ impl Forward {
         Ok(Forwarded::Done(answer.into_response(&self.route).map(Body::Proxied)))
     }
 
+    /// What the client is told when the answer that was handed over cannot be followed.
+    pub fn cannot_follow(&self, app: &App, request: &Parts, refusal: &Refusal) -> Response<Body> {
+        metrics::add(&app.metrics.http.subscribe_refused, 1);
+        if refusal.status().is_server_error() {
+            tracing::warn!(path = request.uri.path(), %refusal, "a request is not handed over as its application asks");
+        }
+        self.refuse(app, request, refusal)
+    }
+
+    /// Asks the upstream; an upgrade ends here.
+    async fn ask(
+        &self,
+        app: &App,
+        slot: &Arc<Slot>,
+        request: &Parts,
+        body: Option<Incoming>,
+        rest: &str,
+    ) -> Result<Answer, Failure> {
+        let interim = |head| slot.say_before(head);
+        let own = if self.hand_over { app.signature() } else { Vec::new() };
+        let id = request.headers.get("last-event-id").map(HeaderValue::as_bytes);
+        // An id that was made here says nothing to the upstream of a stream that goes by way of a channel.
+        let ours = |id: &&[u8]| self.way.is_some() && (app.recordings.made(id) || Shares::made(app, id));
+        let last_event_id = id.filter(ours).map(|_| &b""[..]);
+        let ask = Ask { request, body, peer: slot.peer(), rest, own: &own, last_event_id, interim: &interim };
+        match app.proxy.ask(&self.route, ask).await? {
+            Reply::Answer(answer) => Ok(answer),
+            Reply::Upgrade(tunnel) => {
+                slot.ask(Takeover::Guest(Box::new(|client| drop(tokio::spawn(tunnel.run(client))))));
+                match leave(slot).await {}
+            }
+        }
+    }
+
+    /// Answers from a channel, where there is one for such a request or the upstream's answer can be put into one.
+    async fn by_channel(
+        &self,
+        app: &App,
+        slot: &Arc<Slot>,
+        request: &Parts,
+        body: &mut Option<Incoming>,
+        rest: &str,
+    ) -> Result<Joined<proxy::Body>, Refusal> {
+        let open = || {
+            let body = body.take();
+            async move {
+                let mut answer = self.ask(app, slot, request, body, rest).await?;
+                if answer.is_events() && answer.is_plain() && !self.is_handed_over(&answer) {
+                    answer.keep_inward();
+                    // The shard takes the socket, and whatever comes in then is lost.
+                    answer.sent().await?;
+                    answer.body.endless();
+                }
+                Ok::<_, Failure>((answer.parts, answer.body))
+            }
+        };
+        let joined = match &self.way {
+            None => return Ok(Joined::Apart),
+            Some(Way::Share { rules, manner }) => match Key::of(self.number, rules, request) {
+                None => return Ok(Joined::Apart),
+                Some(key) => app.shares.join(app, slot, request, rules, key, manner, open).await?,
+            },
+            Some(Way::Record { rules, manner }) => {
+                app.recordings.record(app, slot, request, rules, manner, open).await?
+            }
+        };
+        if let Joined::Answer(_) = joined
+            && let Some(body) = body.take()
+        {
+            // The answer was known: nobody has read what the client sends.
+            forget(app, body).await?;
+        }
+        Ok(joined)
+    }
+
+    fn is_handed_over(&self, answer: &Answer) -> bool {
+        self.hand_over && follow::asks(&answer.parts.headers)
+    }
+
     fn refuse(&self, app: &App, request: &Parts, refusal: &Refusal) -> Response<Body> {
         let status = refusal.status();
         if self.soft.is_some() && SOFTENED.contains(&status) && is_event_source(request) {
             return self.soften(app, request, &HeaderMap::new(), &refusal.to_string());
         }
         let mut response = refusal.response();
+        if request.headers.contains_key(EXPECT) {
+            // What the client sends next may be the body that it held back or another request.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if status.is_server_error() && wants_html(&request.headers) {
             *response.body_mut() = Body::Full(page(status, refusal).into());
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
@@ -150,6 +258,22 @@ async fn leave(slot: &Slot) -> Infallible {
     std::future::pending().await
 }
 
+/// Reads a body that nobody needs.
+async fn forget(app: &App, mut body: Incoming) -> Result<(), Failure> {
+    let mut left = MOST_FORGOTTEN;
+    loop {
+        let silence = app.body_timeout;
+        match timeout(silence, body.frame()).await.map_err(|_| Failure::ClientSilent(silence))? {
+            None => return Ok(()),
+            Some(Err(_)) => return Err(Failure::ClientBody),
+            Some(Ok(frame)) => {
+                let read = frame.data_ref().map_or(0, Bytes::len);
+                left = left.checked_sub(read).ok_or(Failure::ClientTooLarge(MOST_FORGOTTEN as u64))?;
+            }
+        }
+    }
+}
+
 /// Refuses what an upstream could read as something else.
 fn check(request: &Parts) -> Result<(), Refusal> {
     if request.method == Method::CONNECT {
@@ -159,10 +283,17 @@ fn check(request: &Parts) -> Result<(), Refusal> {
     if is_ambiguous(path) {
         return Err(Refusal::Ambiguous(path.to_owned()));
     }
+    if !request.uri.path_and_query().is_none_or(|target| target.as_str().is_ascii()) {
+        return Err(Refusal::Unclear("a target has only ASCII characters, others are to be percent-encoded"));
+    }
     let mut hosts = request.headers.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() || (host.is_none() && request.version == Version::HTTP_11) {
         return Err(Refusal::Unclear("a request has exactly one Host"));
+    }
+    let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    if !host.map(HeaderValue::as_bytes).into_iter().chain(authority).all(is_authority) {
+        return Err(Refusal::Unclear("the host is not one"));
     }
     let mut codings = request.headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next()
@@ -176,9 +307,11 @@ fn check(request: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether an answer asks for somebody else to answer.
-fn hands_over(headers: &HeaderMap) -> bool {
-    headers.contains_key("x-accel-redirect") || headers.contains_key("grip-hold")
+/// Whether a host, with or without a port, has only characters that one may have (RFC 3986 §3.2.2). A comma may be one, but
+/// looks like a list, and whatever stands before an `@` is not for servers (RFC 9110 §4.2.4).
+fn is_authority(host: &[u8]) -> bool {
+    let plain = host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(byte));
+    plain && (host.is_empty() || Authority::try_from(host).is_ok())
 }
 
 fn is_event_source(request: &Parts) -> bool {

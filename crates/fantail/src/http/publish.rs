@@ -103,7 +103,7 @@ async fn publish(app: &App, request: &Parts, body: Incoming, names: &[ChannelNam
     if !request.headers.contains_key(CONTENT_LENGTH) && !request.headers.contains_key(TRANSFER_ENCODING) {
         return Err(Refusal::LengthRequired);
     }
-    let data = read(app, body).await?;
+    let data = read(app, body, app.hub.limits().message).await?;
     let data = utf8(&data)?;
     let said = NewMessage { data, event: event.as_ref(), id: id.as_ref() };
     let mut done = Vec::with_capacity(names.len());
@@ -124,7 +124,7 @@ async fn publish(app: &App, request: &Parts, body: Incoming, names: &[ChannelNam
 }
 
 async fn end(app: &App, body: Incoming, names: &[ChannelName]) -> Result<Response<Body>, Refusal> {
-    let last_word = read(app, body).await?;
+    let last_word = read(app, body, app.hub.limits().message).await?;
     let last_word = utf8(&last_word)?;
     if let [name] = names
         && app.hub.find(name).is_none()
@@ -171,8 +171,7 @@ fn text(
 }
 
 /// The whole body, within the limits of size and time.
-async fn read(app: &App, body: Incoming) -> Result<Bytes, Refusal> {
-    let limit = app.hub.limits().message;
+pub(super) async fn read(app: &App, body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
     // Known beforehand: refused before a byte of it is read.
     if http_body::Body::size_hint(&body).lower() > limit as u64 {
         return Err(Refusal::TooLarge(limit));

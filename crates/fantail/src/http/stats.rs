@@ -1,5 +1,6 @@
 //! What the server tells of itself: `/stats`, `/stats/{channel}`, `GET /pub/{channel}`, `/metrics`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use super::error::{Refusal, json};
 use super::query::Query;
 use crate::fanout::Slow;
 use crate::metrics::{Figure, Grows};
+use crate::proxy::Shown;
 
 /// The most channels that one answer lists.
 const MAX_LIST: usize = 10_000;
@@ -62,6 +64,8 @@ struct Summary {
     blocked: u64,
     stalled: u64,
     slowest: Vec<Slow>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    upstreams: BTreeMap<String, Vec<Shown>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     list: Option<Vec<Channel>>,
 }
@@ -103,6 +107,7 @@ pub async fn summary(app: &App, query: Query<'_>) -> Result<Response<Body>, Refu
         blocked: metrics.sum(|s| &s.blocked),
         stalled: metrics.sum(|s| &s.stalled),
         slowest: app.shards.slowest(SLOWEST).await,
+        upstreams: app.proxy.shown(),
         list: list.map(|n| app.hub.list(&prefix, n).iter().map(|(name, info)| channel(name, info)).collect()),
     }))
 }
@@ -150,13 +155,13 @@ impl Collector for Figures {
                 Grows::Only => ConstCounter::new(value).encode(encoder),
                 Grows::AndShrinks => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder),
             };
-            if figure.by_shard {
-                for (number, value) in figure.values.iter().enumerate() {
-                    encode(*value, family.encode_family(&[("shard", number.to_string())])?)?;
-                }
-            } else {
-                // The descriptor's own encoder is the metric without labels.
-                encode(figure.values.iter().sum(), family)?;
+            for (at, value) in figure.values.iter().enumerate() {
+                let Some(label) = figure.by.label(at) else {
+                    // The descriptor's own encoder is the metric without labels, and it is the only one.
+                    encode(*value, family)?;
+                    break;
+                };
+                encode(*value, family.encode_family(&[label])?)?;
             }
         }
         Ok(())

@@ -8,14 +8,15 @@ use bytes::Bytes;
 use fantail_hub::{ChannelName, Framing, Millis, Profile, StartAt};
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::body::Body;
 use super::cors::Cors;
 use super::error::Refusal;
 use super::query::Query;
+use super::reply::Reply;
 use super::takeover::{Errand, Slot, Subscriber, Takeover};
-use super::{App, table};
+use super::{App, redirect, table};
 use crate::config;
 use crate::dialect::native::{self, GapStyle, Native};
 use crate::fanout::Style;
@@ -53,7 +54,8 @@ impl Subscribe {
             profile: Profile::new(Native { gap }),
             gap_has_id: gap == GapStyle::Event,
             ping: route.ping.unwrap_or(stream.ping).get(),
-            ping_text: native::PING,
+            ping_text: Bytes::from_static(native::PING),
+            farewell: true,
             lifetime: (!lifetime.is_zero()).then_some((lifetime, lifetime + jitter)),
             stall_limit: route.stall_limit.unwrap_or(stream.stall_limit).get(),
             send_buffer: stream.send_buffer.bytes(),
@@ -72,22 +74,43 @@ impl Subscribe {
         }
     }
 
-    /// Answers a request whose path holds `rest` at the placeholder.
-    pub async fn answer(&self, app: &App, slot: &Arc<Slot>, request: &Parts, rest: &str) -> Response<Body> {
-        let mut response = match self.grant(app, slot, request, rest).await {
+    /// Answers a request whose path holds `rest` at the placeholder. `kept` are fields of an application's answer that go with
+    /// this one; see [`super::redirect`].
+    pub async fn answer(
+        &self,
+        app: &App,
+        slot: &Arc<Slot>,
+        request: &Parts,
+        rest: &str,
+        kept: &HeaderMap,
+    ) -> Response<Body> {
+        let mut response = match self.grant(app, slot, request, rest, kept).await {
             Ok(response) => response,
             Err(refusal) => {
                 metrics::add(&app.metrics.http.subscribe_refused, 1);
                 refusal.response()
             }
         };
-        if let Some(cors) = &self.cors {
-            cors.apply(&request.headers, response.headers_mut());
-        }
+        self.dress(&request.headers, kept, response.headers_mut());
         response
     }
 
-    async fn grant(&self, app: &App, slot: &Arc<Slot>, request: &Parts, rest: &str) -> Result<Response<Body>, Refusal> {
+    /// Adds what every answer says of other origins, and what is kept.
+    fn dress(&self, request: &HeaderMap, kept: &HeaderMap, answer: &mut HeaderMap) {
+        if let Some(cors) = &self.cors {
+            cors.apply(request, answer);
+        }
+        redirect::dress(answer, kept);
+    }
+
+    async fn grant(
+        &self,
+        app: &App,
+        slot: &Arc<Slot>,
+        request: &Parts,
+        rest: &str,
+        kept: &HeaderMap,
+    ) -> Result<Response<Body>, Refusal> {
         match request.method {
             Method::GET => {}
             Method::HEAD => {
@@ -99,7 +122,7 @@ impl Subscribe {
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(METHODS));
                 if let Some(cors) = &self.cors {
-                    cors.preflight(response.headers_mut());
+                    cors.preflight(response.headers_mut(), "GET, HEAD");
                 }
                 return Ok(response);
             }
@@ -110,10 +133,7 @@ impl Subscribe {
         let start = start(app, request, query)?;
         let wait = query.span("wait")?;
         let start_id = query.switch("start-id")?.unwrap_or(self.start_id);
-        let limit = app.max_subscriptions;
-        if app.metrics.sum(|shard| &shard.subscriptions) + names.len() as u64 > limit as u64 {
-            return Err(Refusal::Subscriptions(limit));
-        }
+        app.has_room_for(names.len())?;
         let plan = app.hub.plan(&names, start).await?;
         let framing = match request.version {
             Version::HTTP_10 => Framing::Raw,
@@ -129,15 +149,15 @@ impl Subscribe {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return Ok(response);
         };
-        let has_body = request.headers.contains_key(TRANSFER_ENCODING)
-            || request.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
-        if wait > MAX_WAIT || has_body {
+        if wait > MAX_WAIT || has_body(request) {
             let expected = "a span of at most 5m, on a request without a body";
             return Err(Refusal::Parameter { name: "wait", value: format!("{wait:?}"), expected });
         }
         let lead = plan.announce.filter(|_| start_id).map_or_else(Vec::new, native::start);
-        let headers = self.answer_headers(request);
-        let errand = Errand::Answer { wait, keep_alive: keeps_alive(request), lead, headers };
+        let keep_alive = keeps_alive(request);
+        let reply = Reply::new(StatusCode::OK, None, &self.answer_headers(request, kept), keep_alive);
+        let response = Box::new(move |due: &[u8]| reply.with(&[&lead, due]));
+        let errand = Errand::Answer { wait, keep_alive, response };
         slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing: Framing::Raw, errand }));
         slot.all_said();
         // The connection drops this future when it takes the socket.
@@ -148,18 +168,13 @@ impl Subscribe {
         if self.channels.is_empty() { table::channels(rest, self.max_channels) } else { Ok(self.channels.clone()) }
     }
 
-    fn answer_headers(&self, request: &Parts) -> String {
-        let mut headers = http::HeaderMap::new();
-        if let Some(cors) = &self.cors {
-            cors.apply(&request.headers, &mut headers);
-        }
+    fn answer_headers(&self, request: &Parts, kept: &HeaderMap) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        self.dress(&request.headers, kept, &mut headers);
         for (name, value) in STREAM_HEADERS {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        let line = |(name, value): (&HeaderName, &HeaderValue)| {
-            format!("{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes()))
-        };
-        headers.iter().map(line).collect()
+        headers
     }
 }
 
@@ -179,8 +194,14 @@ const STREAM_HEADERS: [(HeaderName, &str); 3] = [
     (HeaderName::from_static("x-accel-buffering"), "no"),
 ];
 
+/// Whether a request came with a body.
+pub(super) fn has_body(request: &Parts) -> bool {
+    request.headers.contains_key(TRANSFER_ENCODING)
+        || request.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
+}
+
 /// Whether the client expects to use the connection again (RFC 9112 §9.3).
-fn keeps_alive(request: &Parts) -> bool {
+pub(super) fn keeps_alive(request: &Parts) -> bool {
     let closes = request.headers.get_all(CONNECTION).iter().any(|value| {
         value.as_bytes().split(|&b| b == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
     });

@@ -17,6 +17,7 @@ use percent_encoding::percent_decode_str;
 
 use super::error::Refusal;
 use crate::config::{Config, Host, Pattern};
+use crate::dialect::grip;
 
 /// Where a route is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,12 +131,15 @@ fn first<'t, 'p, A: 't>(mut routes: impl Iterator<Item = &'t (Place, A)>, path: 
 /// The channels that a part of a path names: split at raw slashes, each segment decoded once, empty ones and repeats folded.
 ///
 /// # Errors
-/// If a name is not allowed, none is given, or more than `most`.
+/// If a name is not allowed or reserved, none is given, or more than `most`.
 pub fn channels(rest: &str, most: usize) -> Result<Vec<ChannelName>, Refusal> {
     let mut names = Vec::new();
     let mut known = HashSet::new();
     for segment in rest.split('/').filter(|segment| !segment.is_empty()) {
         let name = channel(segment)?;
+        if is_reserved(&name) {
+            return Err(Refusal::ReservedName(name.to_string()));
+        }
         // A set only where it pays: nearly always there is one name.
         if names.is_empty() || known.insert(name.clone()) && names[0] != name {
             names.push(name);
@@ -148,7 +152,13 @@ pub fn channels(rest: &str, most: usize) -> Result<Vec<ChannelName>, Refusal> {
     }
 }
 
-/// The channel that one segment names.
+/// Whether a name belongs to another protocol's channels. SECURITY: what an application gives there to those whom it let in
+/// is not for everybody who may subscribe to native channels, and what it says there is not for them to forge.
+pub fn is_reserved(name: &ChannelName) -> bool {
+    name.as_str().starts_with(grip::PREFIX)
+}
+
+/// The channel that one segment names, reserved or not.
 ///
 /// # Errors
 /// If the name is not allowed.
@@ -268,6 +278,11 @@ mod tests {
         );
         assert_eq!(names("%ff").unwrap_err().to_string(), "channel name is not valid UTF-8");
         assert_eq!(names("//").unwrap_err().to_string(), "no channel was named");
+        assert_eq!(
+            names("a/grip%3Ab").unwrap_err().to_string(),
+            "channel \"grip:b\" belongs to GRIP: applications hold requests on it and publish there with POST /publish/"
+        );
+        assert_eq!(names("grip").unwrap(), ["grip"]);
         assert!(matches!(channels("a/b/c", 2), Err(Refusal::TooManyNames(3, 2))));
     }
 }

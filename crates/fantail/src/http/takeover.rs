@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use fantail_hub::{Framing, Plan};
 use parking_lot::Mutex;
 
-use crate::fanout::Style;
+use crate::fanout::{Respond, Style};
 pub use crate::proxy::Client;
 
 /// What is to be done with the socket.
@@ -49,7 +49,6 @@ pub struct Subscriber {
 }
 
 /// What a subscriber waits for.
-#[derive(Debug)]
 pub enum Errand {
     /// Everything: the head of a stream has been sent.
     Stream,
@@ -59,11 +58,20 @@ pub enum Errand {
         wait: std::time::Duration,
         /// The connection is used again afterwards.
         keep_alive: bool,
-        /// What the body begins with, whatever is due.
-        lead: Vec<u8>,
-        /// Header lines of the answer beside those about its length, each with its CRLF.
-        headers: String,
+        /// The whole answer, around what is due; see [`super::reply::Reply`].
+        response: Respond,
     },
+}
+
+impl fmt::Debug for Errand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stream => f.write_str("Stream"),
+            Self::Answer { wait, keep_alive, .. } => {
+                f.debug_struct("Answer").field("wait", wait).field("keep_alive", keep_alive).finish_non_exhaustive()
+            }
+        }
+    }
 }
 
 /// Nothing is asked while the state is neither of these.

@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
@@ -173,19 +173,7 @@ impl Connections {
         let shards = Arc::clone(&self.shared.app);
         let errand = match errand {
             takeover::Errand::Stream => Errand::Stream,
-            takeover::Errand::Answer { wait, keep_alive, lead, headers } => {
-                let keep = if keep_alive { "keep-alive" } else { "close" };
-                let response = Box::new(move |due: &[u8]| {
-                    let date = httpdate::fmt_http_date(SystemTime::now());
-                    let length = lead.len() + due.len();
-                    let mut response = format!(
-                        "HTTP/1.1 200 OK\r\n{headers}connection: {keep}\r\ncontent-length: {length}\r\ndate: {date}\r\n\r\n"
-                    )
-                    .into_bytes();
-                    response.extend_from_slice(&lead);
-                    response.extend_from_slice(due);
-                    response
-                });
+            takeover::Errand::Answer { wait, keep_alive, response } => {
                 let back = keep_alive.then(|| -> TakeBack {
                     Box::new(move |socket, permit| self.take_back(socket, peer, permit, unread))
                 });

@@ -8,12 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::{Instant, Sleep};
 
 use super::exchange::{Exchange, Piece};
 use super::failure::Failure;
 use super::pulse::{BEAT, Pulse};
 use super::server::Busy;
+use super::twain::{Sent, trailing};
 use crate::metrics::{self, ProxyMetrics};
 
 /// Where a body comes from.
@@ -24,6 +26,8 @@ pub(super) enum Source {
     /// Over HTTP/2.
     Twain {
         body: Incoming,
+        /// Tells when the request's body has been sent; `None` once it has.
+        sent: Option<Sent>,
         busy: Busy,
         /// How long it may stay silent; zero for ever.
         idle: Duration,
@@ -35,6 +39,8 @@ pub(super) enum Source {
 pub struct Body {
     /// `None` once it has ended.
     source: Option<Source>,
+    /// The request behind it had been sent when it ended.
+    sent: bool,
     /// For HTTP/2, whose timers are not its exchange's.
     silence: Option<Pin<Box<Sleep>>>,
     /// Puts heartbeats between events, where the body is handed out as frames.
@@ -46,11 +52,13 @@ pub struct Body {
 
 impl Body {
     pub(super) fn new(source: Source, metrics: Arc<ProxyMetrics>) -> Self {
-        Self { source: Some(source), silence: None, pulse: None, length: None, metrics }
+        let mut body = Self { source: Some(source), sent: false, silence: None, pulse: None, length: None, metrics };
+        body.let_go();
+        body
     }
 
     /// Silence is no failure: the body is an event stream.
-    pub(super) fn endless(&mut self) {
+    pub fn endless(&mut self) {
         match &mut self.source {
             Some(Source::Plain(exchange)) => exchange.endless(),
             Some(Source::Twain { idle, .. }) => *idle = Duration::ZERO,
@@ -68,11 +76,40 @@ impl Body {
     }
 
     /// Whether the request behind it has been sent, so that nothing of the client is needed any more.
-    pub(super) fn is_sent(&self) -> bool {
-        match &self.source {
+    pub(super) fn is_sent(&mut self) -> bool {
+        match &mut self.source {
             Some(Source::Plain(exchange)) => exchange.is_sent(),
+            Some(Source::Twain { sent, .. }) => {
+                sent.as_mut().is_none_or(|sent| matches!(sent.try_recv(), Err(TryRecvError::Closed)))
+            }
+            None => self.sent,
+        }
+    }
+
+    /// Whether the client may still wait for leave to send the body of its request.
+    pub(super) fn is_held(&self) -> bool {
+        match &self.source {
+            Some(Source::Plain(exchange)) => exchange.is_held(),
             Some(Source::Twain { .. }) => false,
-            None => true,
+            None => !self.sent,
+        }
+    }
+
+    /// Waits until the request behind it has been sent, which may take longer than the head of its answer.
+    ///
+    /// CANCEL SAFETY: nothing is lost.
+    pub(super) async fn sent(&mut self) -> Result<(), Failure> {
+        match &mut self.source {
+            Some(Source::Plain(exchange)) => exchange.sent().await,
+            Some(Source::Twain { sent, .. }) => {
+                if let Some(waiting) = sent {
+                    // Nothing is ever sent: it ends.
+                    let _ = waiting.await;
+                    *sent = None;
+                }
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 
@@ -103,13 +140,13 @@ impl Body {
         let piece = match &mut self.source {
             None => return Poll::Ready(Ok(Piece::End(None))),
             Some(Source::Plain(exchange)) => ready!(exchange.poll_bytes(cx)),
-            Some(Source::Twain { body, busy, idle }) => match http_body::Body::poll_frame(Pin::new(body), cx) {
+            Some(Source::Twain { body, busy, idle, .. }) => match http_body::Body::poll_frame(Pin::new(body), cx) {
                 Poll::Ready(None) => Ok(Piece::End(None)),
                 Poll::Ready(Some(Ok(frame))) => {
                     self.silence = None;
                     match frame.into_data() {
                         Ok(data) => Ok(Piece::Data(data)),
-                        Err(frame) => Ok(Piece::End(frame.into_trailers().ok())),
+                        Err(frame) => Ok(Piece::End(frame.into_trailers().ok().map(trailing))),
                     }
                 }
                 Poll::Ready(Some(Err(source))) => {
@@ -132,17 +169,29 @@ impl Body {
     /// Lets go of the exchange when it is over.
     fn note<T>(&mut self, piece: &Result<Piece<T>, Failure>) {
         match piece {
-            Ok(Piece::Data(_)) => {}
-            Ok(Piece::End(_)) => {
-                if let Some(Source::Plain(exchange)) = self.source.take() {
-                    exchange.finish();
-                }
-            }
+            Ok(Piece::Data(_)) => self.let_go(),
+            Ok(Piece::End(_)) => self.finish(),
             Err(failure) => {
                 self.source = None;
                 metrics::add(&self.metrics.failures[failure.reason()], 1);
                 tracing::info!(%failure, "an upstream's answer was cut");
             }
+        }
+    }
+}
+
+impl Body {
+    /// Lets go of the exchange where the last byte has been read: whoever counts bytes does not ask for what is behind them.
+    fn let_go(&mut self) {
+        if matches!(&self.source, Some(Source::Plain(exchange)) if exchange.is_read()) {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        self.sent = self.is_sent();
+        if let Some(Source::Plain(exchange)) = self.source.take() {
+            exchange.finish();
         }
     }
 }

@@ -96,9 +96,19 @@ impl Exchange {
         self.upload
     }
 
-    /// Whether the whole request has been sent.
+    /// Whether the whole request has been sent, so that nothing of its body is left with the client.
     pub(super) fn is_sent(&self) -> bool {
-        self.upload.is_over()
+        self.upload.is_done()
+    }
+
+    /// Whether the client still waits for leave to send its body.
+    pub(super) fn is_held(&self) -> bool {
+        self.upload.is_held()
+    }
+
+    /// Whether nothing more of the answer is to come.
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self.length, Length::Bytes(0))
     }
 
     /// Silence is no failure from here on.
@@ -119,6 +129,22 @@ impl Exchange {
         std::future::poll_fn(|cx| self.poll_head(cx)).await
     }
 
+    /// Waits until the request has been sent, as far as the server takes it.
+    ///
+    /// CANCEL SAFETY: nothing is lost.
+    pub(super) async fn sent(&mut self) -> Result<(), Failure> {
+        std::future::poll_fn(|cx| {
+            loop {
+                self.poll_upload(cx)?;
+                if self.upload.is_over() {
+                    return Poll::Ready(Ok(()));
+                }
+                ready!(self.poll_patience(cx, false))?;
+            }
+        })
+        .await
+    }
+
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Failure>> {
         loop {
             self.poll_upload(cx)?;
@@ -133,7 +159,7 @@ impl Exchange {
                 } else {
                     self.keeps_alive = head.keeps_alive;
                 }
-                self.begun = !head.status.is_informational();
+                self.begun = true;
                 self.patience.moved();
                 return Poll::Ready(Ok(head));
             }

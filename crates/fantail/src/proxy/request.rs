@@ -70,7 +70,7 @@ pub(super) struct Making<'a> {
     pub(super) own: &'a [u8],
     /// The `Host` where the client gave none.
     pub(super) fallback_host: &'a str,
-    /// In place of the client's `Last-Event-ID`.
+    /// In place of the client's `Last-Event-ID`; empty for none.
     pub(super) last_event_id: Option<&'a [u8]>,
     /// Whatever the client accepts: the answer is to come as it is.
     pub(super) identity: bool,
@@ -96,11 +96,13 @@ impl Outgoing {
         head.extend_from_slice(b"\r\n");
 
         let plain = identity || wants_events(headers);
+        let trusted = trust.has(peer.ip());
         let resumes = HeaderName::from_static("last-event-id");
         for (name, value) in headers {
             let ours = options.take(name)
                 || is_ours(name)
                 || is_withheld(name)
+                || (!trusted && name.as_str().starts_with("x-forwarded-"))
                 || changes.touches(name)
                 || (plain && *name == ACCEPT_ENCODING)
                 || (last_event_id.is_some() && *name == resumes);
@@ -112,7 +114,7 @@ impl Outgoing {
             // Leaving the field out would let a server choose.
             head.extend_from_slice(b"accept-encoding: identity\r\n");
         }
-        if let Some(id) = last_event_id {
+        if let Some(id) = last_event_id.filter(|id| !id.is_empty()) {
             head.extend_from_slice(b"last-event-id: ");
             head.extend_from_slice(id);
             head.extend_from_slice(b"\r\n");
@@ -167,7 +169,7 @@ impl Outgoing {
             let name = HeaderName::from_bytes(&line[..colon]);
             let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
             if let (Ok(name), Ok(value)) = (name, value)
-                && ![HOST, TRANSFER_ENCODING, UPGRADE, http::header::CONNECTION].contains(&name)
+                && ![HOST, TRANSFER_ENCODING, UPGRADE, EXPECT, http::header::CONNECTION].contains(&name)
             {
                 map.append(name, value);
             }
@@ -179,7 +181,7 @@ impl Outgoing {
 /// What the client named as its host: in the target, which wins, or in the field (RFC 9112 §3.2.2).
 pub(super) fn host(request: &Parts) -> Option<&[u8]> {
     let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
-    authority.or_else(|| request.headers.get(HOST).map(HeaderValue::as_bytes))
+    authority.or_else(|| request.headers.get(HOST).map(HeaderValue::as_bytes)).filter(|host| !host.is_empty())
 }
 
 /// Whether the client asks for an event stream.

@@ -1,22 +1,98 @@
 //! HTTP/2 to a server that is configured for it, in clear text with prior knowledge (RFC 9113 §3.3): one connection, many
 //! exchanges. hyper speaks it; here it is only opened, shared, and opened again when it is gone.
 
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{Either, Empty};
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
 use super::failure::Failure;
+use super::head::may_trail;
 use super::server::Server;
 
-/// A request's body, or none.
-pub(super) type Outbound = Either<Incoming, Empty<Bytes>>;
+/// A request's body on its way to a server.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    /// `None` where there is none.
+    body: Option<Incoming>,
+    /// Bytes that there may still be.
+    left: u64,
+    limit: u64,
+    /// What is wrong with it: hyper knows only that something is.
+    wrong: Wrong,
+    /// Dropped with it, which tells that the library needs no more of it.
+    _over: oneshot::Sender<Infallible>,
+}
+
+/// Ends when a body has been sent, or will not be.
+pub(super) type Sent = oneshot::Receiver<Infallible>;
+
+type Wrong = Arc<parking_lot::Mutex<Option<Failure>>>;
+
+impl Outbound {
+    /// A body of at most `limit` bytes; 0 for any number.
+    pub(super) fn new(body: Option<Incoming>, limit: u64) -> (Self, Sent) {
+        let (over, sent) = oneshot::channel();
+        let left = if limit == 0 { u64::MAX } else { limit };
+        (Self { body, left, limit, wrong: Wrong::default(), _over: over }, sent)
+    }
+}
+
+impl Body for Outbound {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = match ready!(Pin::new(body).poll_frame(cx)) {
+            None => return Poll::Ready(None),
+            Some(Err(_)) => Err(Failure::ClientBody),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if data.len() as u64 > self.left => Err(Failure::ClientTooLarge(self.limit)),
+                Ok(data) => {
+                    self.left -= data.len() as u64;
+                    Ok(Frame::data(data))
+                }
+                Err(frame) => Ok(Frame::trailers(trailing(frame.into_trailers().unwrap_or_default()))),
+            },
+        };
+        Poll::Ready(Some(frame.map_err(|failure| {
+            *self.wrong.lock() = Some(failure);
+            io::ErrorKind::InvalidData.into()
+        })))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// Those of some trailers that may be passed on.
+pub(super) fn trailing(trailers: HeaderMap) -> HeaderMap {
+    let mut passed = HeaderMap::with_capacity(trailers.len());
+    let mut last = None;
+    for (name, value) in trailers {
+        last = name.or(last);
+        if let Some(name) = last.as_ref().filter(|name| may_trail(name)) {
+            passed.append(name.clone(), value);
+        }
+    }
+    passed
+}
 
 /// The connection to one server.
 #[derive(Debug, Default)]
@@ -34,7 +110,11 @@ impl Twain {
         server: &Arc<Server>,
         request: Request<Outbound>,
     ) -> Result<Response<Incoming>, Failure> {
-        let failed = |source| Failure::Http2 { server: server.label().to_owned(), source };
+        let wrong = Arc::clone(&request.body().wrong);
+        let failed = |source| {
+            let theirs = wrong.lock().take();
+            theirs.unwrap_or_else(|| Failure::Http2 { server: server.label().to_owned(), source })
+        };
         let mut sender = self.sender(server).await?;
         sender.ready().await.map_err(failed)?;
         let limit = server.limits.first_byte;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use http::{HeaderMap, Request, StatusCode, Version};
-use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -18,7 +17,7 @@ use super::head::Head;
 use super::request::Outgoing;
 use super::server::{Busy, Limits, Server, Shown};
 use super::socket::Socket;
-use super::twain::Twain;
+use super::twain::{Outbound, Twain};
 use super::upload::Upload;
 use crate::config;
 use crate::metrics::{self, ProxyMetrics};
@@ -115,7 +114,7 @@ impl Upstream {
             let mut fresh = false;
             let failure = loop {
                 let attempt = if server.twain.is_some() {
-                    Self::ask_twain(server, request, &mut body).await
+                    Self::ask_twain(server, request, &mut body, limits).await
                 } else {
                     self.ask_plain(server, request, &mut body, limits, interim, fresh).await
                 };
@@ -210,6 +209,7 @@ impl Upstream {
         server: &Arc<Server>,
         request: &Outgoing,
         body: &mut Option<Incoming>,
+        limits: BodyLimits,
     ) -> Result<Answered, Attempt> {
         let twain = server.twain.as_ref().expect("only asked where there is one");
         let uri = http::Uri::builder()
@@ -218,17 +218,17 @@ impl Upstream {
             .path_and_query(request.target.as_str())
             .build()
             .map_err(|_| Failure::Malformed("the target cannot be sent over HTTP/2"))?;
-        let outbound = body.take().map_or_else(|| Either::Right(Empty::new()), Either::Left);
-        let mut sent = Request::new(outbound);
-        *sent.method_mut() = request.method.clone();
-        *sent.uri_mut() = uri;
-        *sent.version_mut() = Version::HTTP_2;
-        *sent.headers_mut() = request.fields();
+        let (outbound, sent) = Outbound::new(body.take(), limits.size);
+        let mut outgoing = Request::new(outbound);
+        *outgoing.method_mut() = request.method.clone();
+        *outgoing.uri_mut() = uri;
+        *outgoing.version_mut() = Version::HTTP_2;
+        *outgoing.headers_mut() = request.fields();
         let busy = Busy::begin(server);
-        let answer = twain.send(server, sent).await?;
+        let answer = twain.send(server, outgoing).await?;
         let (parts, incoming) = answer.into_parts();
         let idle = server.limits.idle;
-        let source = Source::Twain { body: incoming, busy, idle };
+        let source = Source::Twain { body: incoming, sent: Some(sent), busy, idle };
         let metrics = Arc::clone(server.metrics());
         Ok(Answered::Answer(parts.status, parts.headers, Body::new(source, metrics)))
     }

@@ -167,9 +167,14 @@ impl Client {
     }
 
     /// Reads the head of an event stream; fails the test if it is not one.
-    pub(crate) fn stream(mut self) -> Stream {
+    pub(crate) fn stream(self) -> Stream {
+        self.stream_of("text/event-stream")
+    }
+
+    /// The same with another `Content-Type`, such as one with parameters.
+    pub(crate) fn stream_of(mut self, content_type: &str) -> Stream {
         let head = self.read_head();
-        assert_eq!((head.status, head.get("content-type")), (200, Some("text/event-stream")), "{}", head.raw);
+        assert_eq!((head.status, head.get("content-type")), (200, Some(content_type)), "{}", head.raw);
         let chunked = head.is_chunked();
         let decoder = Decoder::new();
         Stream { client: self, head, chunks: Vec::new(), chunked, decoder, parts: VecDeque::new(), ended: None }
@@ -179,6 +184,24 @@ impl Client {
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while let Ok(1..) = self.fill() {}
         std::mem::take(&mut self.ahead)
+    }
+
+    /// Reads so many bytes.
+    pub(crate) fn read(&mut self, length: usize) -> Vec<u8> {
+        while self.ahead.len() < length {
+            let got = self.fill().expect("a connection");
+            assert!(got > 0, "the connection ended after {:?}", String::from_utf8_lossy(&self.ahead));
+        }
+        self.ahead.drain(..length).collect()
+    }
+
+    /// Reads at most so many bytes ahead, if there are any.
+    pub(crate) fn read_some(&mut self, most: usize) {
+        let mut buffer = vec![0; most];
+        self.socket.set_nonblocking(true).expect("a socket");
+        let got = self.socket.read(&mut buffer).unwrap_or(0);
+        self.socket.set_nonblocking(false).expect("a socket");
+        self.ahead.extend_from_slice(&buffer[..got]);
     }
 
     /// Whether the connection has ended, or does now, with nothing more to read.

@@ -9,12 +9,14 @@ use fantail_hub::channel::Addition;
 use fantail_hub::gather::View;
 use fantail_hub::hub::Publish;
 use fantail_hub::journal::{Append, AppendError, Head, Journal, MemoryJournal, Pending, Receipt, Seek};
-use fantail_hub::subscription::has_ended;
+use fantail_hub::subscription::{has_ended, is_broken};
 use fantail_hub::tail::Entry;
 use fantail_hub::{
-    Batch, Channel, ChannelName, Clock, Epoch, Framing, Gatherer, Hub, HubLimits, Kind, Limits, Millis, NewMessage,
-    Offset, Retention, StartAt, SubscribeError,
+    Batch, Channel, ChannelEnd, ChannelName, Clock, Epoch, Framing, Gap, Gatherer, Hub, HubLimits, Kind, Limits,
+    Message, Millis, NewMessage, Offset, Position, Profile, PublishError, Render, Retention, StartAt, SubscribeError,
+    Subscription,
 };
+use fantail_sse::EventId;
 
 use crate::dress::{Dress, Tellings};
 use crate::now;
@@ -49,6 +51,127 @@ fn gather_that_leaves_messages_out_of_its_room_says_that_it_is_full() {
         Some((batch.messages, batch.full))
     };
     assert_eq!([due(), due(), due()], [Some((512, true)), Some((1, false)), None]);
+}
+
+/// Shows data as it is; what begins with "close" closes.
+struct Closing;
+
+impl Render for Closing {
+    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, _: Position, message: &Message) {
+        out.extend_from_slice(message.data().as_bytes());
+    }
+
+    fn gap(&self, _: &mut Vec<u8>, _: &Gap<'_>) {}
+
+    fn closes(&self, _: &ChannelName, message: &Message) -> bool {
+        message.data().starts_with("close")
+    }
+}
+
+#[test]
+fn message_that_closes_is_a_subscribers_last_and_not_the_channels() {
+    for close in ["close".to_owned(), format!("close{}", "x".repeat(Message::LARGE))] {
+        let hub = Arc::new(hub(Limits::default()));
+        let [a] = names(["a"]);
+        for data in ["1", &close, "2"] {
+            say(&hub, &a, data, false);
+        }
+        let profile = Arc::new(Profile::new(Closing));
+        let subscribe = |start| {
+            let plan = now(hub.plan(std::slice::from_ref(&a), start)).unwrap();
+            Subscription::new(Arc::clone(&hub), plan, Arc::clone(&profile), Framing::Raw)
+        };
+        let mut first = subscribe(StartAt::Oldest);
+        let mut said = Vec::new();
+        let mut closed = false;
+        while let Some(batch) = first.take() {
+            assert!(!closed, "nothing comes behind it");
+            said.extend_from_slice(&batch.bytes);
+            closed = batch.closes;
+            assert!(batch.full || !closed, "what stands behind it is left for others");
+        }
+        assert_eq!((String::from_utf8(said).unwrap(), closed), (format!("1{close}"), true));
+        assert!(first.has_ended() && now(first.next()).is_none());
+        let behind = subscribe(StartAt::Last(1)).take().unwrap();
+        assert_eq!((&*behind.bytes, behind.closes), (&b"2"[..], false));
+    }
+}
+
+#[test]
+fn plan_each_begins_in_each_channel_where_it_is_told() {
+    let hub = Arc::new(hub(Limits::default()));
+    let all = names(["a", "b", "c"]);
+    for n in 1..=3 {
+        for name in &all {
+            say(&hub, name, &format!("{name}{n} "), false);
+        }
+    }
+    // Behind a2, from the first of b on, and c from now on.
+    let next = |channel: &Channel| match channel.name().as_str() {
+        "a" => channel.read(|tail| tail.from(0).nth(2).map(|entry| entry.offset.0)),
+        "b" => Some(1),
+        _ => None,
+    };
+    let plan = hub.plan_each(&all, next).unwrap();
+    assert_eq!(plan.announce, None);
+    let mut subscription = Subscription::new(Arc::clone(&hub), plan, Arc::new(Profile::new(Closing)), Framing::Raw);
+    let mut due = || String::from_utf8(subscription.take().unwrap().bytes.to_vec()).unwrap();
+    assert_eq!(due(), "b1 b2 a3 b3 ");
+    for name in &all {
+        say(&hub, name, &format!("{name}4 "), false);
+    }
+    assert_eq!(due(), "a4 b4 c4 ");
+    let live = hub.plan_each(&all, |_| None).unwrap();
+    assert!(live.progress.is_plain(), "who begins live everywhere is like all others");
+}
+
+/// A client that has seen all that came before a source broke off must not take it for the whole.
+#[test]
+fn start_behind_everything_in_a_broken_channel_gets_its_end_again() {
+    for (end, gone) in [(ChannelEnd::Clean, false), (ChannelEnd::Broken, false), (ChannelEnd::Broken, true)] {
+        let hub = hub(Limits::default());
+        let name = ChannelName::internal("kept", 1);
+        say(&hub, &name, "x", false);
+        let channel = hub.find(&name).unwrap();
+        now(hub.close(&channel, end));
+        if gone {
+            hub.clear(&channel);
+            assert_eq!(hub.held(), 0);
+        }
+        for start in [StartAt::Live, StartAt::Last(0)] {
+            let plan = now(hub.plan(std::slice::from_ref(&name), start));
+            if end == ChannelEnd::Clean {
+                assert_eq!(plan.unwrap_err(), SubscribeError::Ended);
+                continue;
+            }
+            let plan = plan.unwrap();
+            let profile = Dress::profile(true, &Tellings::default());
+            let channels = [(0, &*channel)];
+            let batch =
+                Gatherer::default().gather(hub.view(), &channels.into_iter(), &plan.progress, &profile, Framing::Raw);
+            let batch = batch.unwrap();
+            assert_eq!((batch.ends, batch.gaps), (!gone, gone.into()));
+            let mut progress = plan.progress;
+            progress.advance(batch.next());
+            let channels = || [&*channel].into_iter();
+            assert!(has_ended(channels(), &progress) && is_broken(channels()));
+        }
+    }
+}
+
+#[test]
+fn start_behind_an_id_of_another_hub_is_found_where_it_is_kept() {
+    let hub = hub(Limits::default());
+    let id = EventId::parse("~1.abc.7").unwrap();
+    let said = NewMessage { data: "x", event: None, id: Some(&id) };
+    let publish = |channel: &ChannelName| now(hub.publish(Publish { channel, said, key: None, ends: false }));
+    let name = ChannelName::internal("kept", 1);
+    publish(&name).unwrap();
+    let plan = now(hub.plan(&[name], StartAt::After(id.as_str().as_bytes().into()))).unwrap();
+    assert_eq!(plan.progress.cursor().seen(), Some(Offset(1)));
+    assert_eq!(plan.announce, None, "the client keeps the id that it has");
+    let [a] = names(["a"]);
+    assert_eq!(publish(&a), Err(PublishError::ReservedId), "nobody may publish such ids from outside");
 }
 
 #[test]

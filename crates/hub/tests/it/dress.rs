@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use fantail_hub::{ChannelName, Gap, Kind, Message, Offset, Position, Profile, Render};
+use fantail_hub::{ChannelName, Gap, Message, Offset, Position, Profile, Render};
 use fantail_sse::encode;
 
 /// What a renderer was told of a gap.
@@ -32,7 +32,7 @@ impl Dress {
 
 impl Render for Dress {
     fn message(&self, out: &mut Vec<u8>, _: &ChannelName, position: Position, message: &Message) {
-        if self.quiet && message.kind() == Kind::End {
+        if self.quiet && message.kind().ends() {
             return;
         }
         match message.id() {

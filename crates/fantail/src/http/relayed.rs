@@ -1,0 +1,153 @@
+//! Event streams of an upstream that go to their viewers by way of a channel: shared by many, or recorded for one who may come
+//! back. Knows neither upstreams nor routes: whoever calls hands in how the upstream is asked, and gets an answer for the client.
+
+pub mod credential;
+mod feed;
+pub mod head;
+mod openings;
+pub mod record;
+mod recording;
+pub mod share;
+mod source;
+pub mod stream;
+#[cfg(test)]
+mod viewer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fantail_hub::{Framing, Profile, StartAt};
+use http::header::CONNECTION;
+use http::request::Parts as Request;
+use http::response::Parts;
+use http::{HeaderValue, Response, Version};
+
+use super::App;
+use super::body::Body;
+use super::error::Refusal;
+use super::takeover::{Errand, Slot, Subscriber, Takeover};
+use crate::config;
+use crate::dialect::relayed::{HEARTBEAT, Relayed, Seal};
+use crate::fanout::Style;
+use crate::metrics;
+use source::Source;
+
+/// How the streams of one route are relayed.
+#[derive(Debug, Clone)]
+pub struct Manner {
+    style: Arc<Style>,
+    grace: Duration,
+}
+
+impl Manner {
+    /// For streams that are shared: their ids are positions. `ping` and `stall_limit` are off at zero; `grace` is how long the
+    /// upstream goes on after its last viewer has left.
+    pub fn shared(stream: &config::Stream, ping: Duration, stall_limit: Duration, grace: Duration) -> Self {
+        Self::new(stream, ping, stall_limit, grace, Relayed::default())
+    }
+
+    /// For streams that are recorded, whose ids `seal` makes; see [`record::Recordings::seal`].
+    pub fn recorded(
+        stream: &config::Stream,
+        ping: Duration,
+        stall_limit: Duration,
+        grace: Duration,
+        seal: &Arc<Seal>,
+    ) -> Self {
+        Self::new(stream, ping, stall_limit, grace, Relayed { seal: Some(Arc::clone(seal)) })
+    }
+
+    fn new(stream: &config::Stream, ping: Duration, stall_limit: Duration, grace: Duration, relayed: Relayed) -> Self {
+        let style = Style {
+            profile: Profile::new(relayed),
+            gap_has_id: false,
+            ping,
+            ping_text: Bytes::from_static(HEARTBEAT),
+            farewell: true,
+            // How long a stream lasts is for the upstream to say.
+            lifetime: None,
+            stall_limit,
+            send_buffer: stream.send_buffer.bytes(),
+            unsent_low: stream.unsent_low.bytes() as u32,
+        };
+        Self { style: Arc::new(style), grace }
+    }
+}
+
+/// How the event streams of a route go by way of a channel.
+#[derive(Debug)]
+pub enum Way {
+    /// Requests that are alike share one.
+    Share {
+        /// Which are.
+        rules: share::Rules,
+        /// How they are relayed.
+        manner: Manner,
+    },
+    /// Each is recorded for its caller.
+    Record {
+        /// What of the route matters to that.
+        rules: record::Rules,
+        /// How they are relayed.
+        manner: Manner,
+    },
+}
+
+impl Way {
+    /// What a route of this number asks for, if anything.
+    pub fn new(route: &config::Route, number: usize, stream: &config::Stream, seal: &Arc<Seal>) -> Option<Self> {
+        let ping = route.ping.unwrap_or(stream.ping).get();
+        let stall_limit = route.stall_limit.unwrap_or(stream.stall_limit).get();
+        let grace = route.grace.get();
+        if route.share {
+            // Checked when the configuration was read.
+            let headers = route.share_headers.iter().filter_map(|name| name.parse().ok()).collect();
+            let rules = share::Rules { headers, credentials: route.share_credentials };
+            return Some(Self::Share { rules, manner: Manner::shared(stream, ping, stall_limit, grace) });
+        }
+        route.record.then(|| Self::Record {
+            rules: record::Rules { route: number, cookies: route.record_cookies.clone().into() },
+            manner: Manner::recorded(stream, ping, stall_limit, grace, seal),
+        })
+    }
+}
+
+/// What becomes of a request that asked to share or to be recorded.
+#[derive(Debug)]
+pub enum Joined<B> {
+    /// It is answered. Unless the answer is a refusal, its connection goes to a shard, which reads and forgets what comes in: so
+    /// the request's body must have been read to its end before hyper is given this.
+    Answer(Response<Body>),
+    /// The upstream was asked and its answer is for this request alone: it is to be passed on like any other.
+    Alone(Parts, B),
+    /// Another request asked the upstream and got what is not for others: this one is to ask for itself.
+    Apart,
+}
+
+/// What a viewer is given.
+struct View<'a> {
+    source: &'a Arc<Source>,
+    style: &'a Arc<Style>,
+    start: StartAt,
+    head: Parts,
+}
+
+impl View<'_> {
+    /// Answers a viewer: the head by way of HTTP, all else by a shard.
+    async fn answer(self, app: &App, slot: &Arc<Slot>, request: &Request) -> Result<Response<Body>, Refusal> {
+        app.has_room_for(1)?;
+        let names = std::slice::from_ref(self.source.channel.name());
+        let plan = app.hub.plan(names, self.start).await?;
+        metrics::add(&app.metrics.relayed.viewers, 1);
+        let framing = match request.version {
+            Version::HTTP_10 => Framing::Raw,
+            _ => Framing::Chunked,
+        };
+        let style = Arc::clone(self.style);
+        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, errand: Errand::Stream }));
+        let mut response = Response::from_parts(self.head, Body::Start(Bytes::new(), Arc::clone(slot)));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        Ok(response)
+    }
+}
