@@ -276,7 +276,8 @@ impl Proxy {
         let terms = Terms {
             framing,
             keeps_alive,
-            ping: if may_beat(&parts) { route.ping } else { Duration::ZERO },
+            speaks: may_beat(&parts),
+            ping: route.ping,
             stall_limit: route.stall_limit,
             comes_back: request.method == Method::GET && wants_events(&request.headers),
             metrics: Arc::clone(&self.metrics),
@@ -351,15 +352,7 @@ impl Answer {
         let events = is_events(request, status, &kept);
         route.response.apply(&mut kept);
         if events {
-            let policy = match kept.get(CACHE_CONTROL).map(HeaderValue::as_bytes) {
-                None => HeaderValue::from_static("no-store, no-transform"),
-                Some(policy) if policy.windows(12).any(|word| word.eq_ignore_ascii_case(b"no-transform")) => {
-                    HeaderValue::from_bytes(policy)
-                        .unwrap_or_else(|_| HeaderValue::from_static("no-store, no-transform"))
-                }
-                Some(policy) => HeaderValue::from_bytes(&[policy, b", no-transform"].concat())
-                    .unwrap_or_else(|_| HeaderValue::from_static("no-store, no-transform")),
-            };
+            let policy = untransformed(&kept);
             kept.insert(CACHE_CONTROL, policy);
         }
         let length = kept.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -385,9 +378,10 @@ impl Answer {
         self.events
     }
 
-    /// Whether its request has been sent whole, so that the client's socket may be taken from HTTP.
+    /// Whether its request has been read and sent whole, so that the client's socket may be taken from HTTP: what is left of
+    /// a body must never be taken for the next request.
     pub fn is_free(&mut self) -> bool {
-        self.body.is_sent()
+        self.body.is_read()
     }
 
     /// Waits until its request has been sent whole, or as much of it as the server takes.
@@ -443,6 +437,19 @@ fn is_events(request: &Parts, status: StatusCode, headers: &HeaderMap) -> bool {
     status == StatusCode::OK
         && request.method != Method::HEAD
         && headers.get(CONTENT_TYPE).is_some_and(|kind| has_essence(kind, EVENT_STREAM))
+}
+
+/// What an event stream says of caching: what the application said, and that nobody may transform it.
+fn untransformed(headers: &HeaderMap) -> HeaderValue {
+    let said = headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes).filter(|said| !said.is_empty());
+    let mut policy = said.collect::<Vec<_>>().join(&b", "[..]);
+    if policy.is_empty() {
+        policy.extend_from_slice(b"no-store");
+    }
+    if !policy.windows(12).any(|word| word.eq_ignore_ascii_case(b"no-transform")) {
+        policy.extend_from_slice(b", no-transform");
+    }
+    HeaderValue::from_bytes(&policy).unwrap_or_else(|_| HeaderValue::from_static("no-store, no-transform"))
 }
 
 /// Whether comments may be put into a body: not where its bytes are coded, counted or signed.

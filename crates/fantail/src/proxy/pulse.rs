@@ -129,9 +129,9 @@ impl Pulse {
         self.fresh = true;
     }
 
-    /// Whether the stream is between two events.
-    pub(super) fn is_between(&self) -> bool {
-        self.boundary.is_here()
+    /// See [`Boundary::may_end`].
+    pub(super) fn may_end(&self) -> bool {
+        self.boundary.may_end()
     }
 
     /// Ready when a heartbeat is due here and now; whoever asks then sends one.
