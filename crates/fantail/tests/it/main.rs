@@ -15,6 +15,7 @@ mod clients;
 mod connections;
 mod crowd;
 mod cut;
+mod cycles;
 mod doors;
 mod ends;
 mod fair;
