@@ -275,9 +275,9 @@ fn chromium_comes_back_through_the_proxy_with_the_id_it_saw() {
     peer.read_until(b"last-event-id: ");
     assert_eq!(peer.read_until(b"\r\n"), "\u{2026}7\r\n".as_bytes());
     peer.read_until(b"\r\n\r\n");
-    peer.send([EVENTS.as_bytes(), &chunk("data: three\n\n")].concat());
+    peer.send([EVENTS.as_bytes(), &chunk("id: 8\ndata: three\n\n")].concat());
     assert_eq!(source.next(PATIENCE), Report::Open);
-    assert_eq!(source.next(PATIENCE), event("message", "three", ""));
+    assert_eq!(source.next(PATIENCE), event("message", "three", "8"));
     browser.close(&source);
     peer.ended();
 }

@@ -34,7 +34,7 @@ fn leave(client: Client, way: Way, peer: &mut Peer) -> Duration {
             Some(client)
         }
         Way::Resets => {
-            SockRef::from(&client.socket).set_linger(Some(Duration::ZERO)).unwrap();
+            SockRef::from(&client.socket).set_linger(Some(Duration::ZERO)).expect("a socket");
             drop(client);
             None
         }
@@ -153,7 +153,8 @@ fn leaving_reaches_an_upstream_that_does_not_read_the_upload() {
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n");
     let mut peer = upstream.accept();
     peer.read_until(b"\r\n\r\n");
-    let sent = crate::upstream::send_until_blocked(&mut client.socket, &[b'x'; 64 << 10], Duration::from_millis(300));
+    let sent =
+        crate::upstream::send_until_blocked(&mut client.socket, &vec![b'x'; 64 << 10], Duration::from_millis(300));
     assert!(sent < 64 << 20, "{sent} bytes are held for an upstream that reads nothing");
     // A close would wait behind what the kernel still has to send; a reset does not.
     let took = leave(client, Way::Resets, &mut peer);
