@@ -1,11 +1,12 @@
 //! HTTP/2 to a server that is configured for it, in clear text with prior knowledge (RFC 9113 §3.3): one connection, many
 //! exchanges. hyper speaks it; here it is only opened, shared, and opened again when it is gone.
 
-use std::convert::Infallible;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -13,8 +14,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::{Mutex, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{Mutex, Notify, oneshot};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::failure::Failure;
 use super::head::may_trail;
@@ -28,23 +29,37 @@ pub(super) struct Outbound {
     /// Bytes that there may still be.
     left: u64,
     limit: u64,
-    /// What is wrong with it: hyper knows only that something is.
-    wrong: Wrong,
-    /// Dropped with it, which tells that the library needs no more of it.
-    _over: oneshot::Sender<Infallible>,
+    course: Arc<Course>,
+    /// All of it has been read from the client.
+    whole: bool,
+    sent: Option<oneshot::Sender<()>>,
 }
 
-/// Ends when a body has been sent, or will not be.
-pub(super) type Sent = oneshot::Receiver<Infallible>;
+/// Told when a body has been taken from the client as a whole.
+///
+/// SECURITY: that the library wants no more of it is not enough. A server may refuse the rest, which then still lies with the
+/// client, and would be taken for its next request.
+pub(super) type Sent = oneshot::Receiver<()>;
 
-type Wrong = Arc<parking_lot::Mutex<Option<Failure>>>;
+/// How a body on its way fares.
+#[derive(Debug, Default)]
+struct Course {
+    /// What is wrong with it: hyper knows only that something is.
+    wrong: parking_lot::Mutex<Option<Failure>>,
+    /// Pieces that the server has taken so far.
+    taken: AtomicU64,
+    /// It is the client that is waited for.
+    starved: AtomicBool,
+    /// Told when nothing more of it is wanted.
+    over: Notify,
+}
 
 impl Outbound {
     /// A body of at most `limit` bytes; 0 for any number.
     pub(super) fn new(body: Option<Incoming>, limit: u64) -> (Self, Sent) {
-        let (over, sent) = oneshot::channel();
+        let (tell, sent) = oneshot::channel();
         let left = if limit == 0 { u64::MAX } else { limit };
-        (Self { body, left, limit, wrong: Wrong::default(), _over: over }, sent)
+        (Self { body, left, limit, course: Arc::default(), whole: false, sent: Some(tell) }, sent)
     }
 }
 
@@ -54,8 +69,14 @@ impl Body for Outbound {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let frame = match ready!(Pin::new(body).poll_frame(cx)) {
-            None => return Poll::Ready(None),
+        let polled = Pin::new(body).poll_frame(cx);
+        self.course.starved.store(polled.is_pending(), Ordering::Relaxed);
+        self.course.taken.fetch_add(1, Ordering::Relaxed);
+        let frame = match ready!(polled) {
+            None => {
+                self.whole = true;
+                return Poll::Ready(None);
+            }
             Some(Err(_)) => Err(Failure::ClientBody),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) if data.len() as u64 > self.left => Err(Failure::ClientTooLarge(self.limit)),
@@ -63,11 +84,14 @@ impl Body for Outbound {
                     self.left -= data.len() as u64;
                     Ok(Frame::data(data))
                 }
-                Err(frame) => Ok(Frame::trailers(trailing(frame.into_trailers().unwrap_or_default()))),
+                Err(frame) => {
+                    self.whole = true;
+                    Ok(Frame::trailers(trailing(frame.into_trailers().unwrap_or_default())))
+                }
             },
         };
         Poll::Ready(Some(frame.map_err(|failure| {
-            *self.wrong.lock() = Some(failure);
+            *self.course.wrong.lock() = Some(failure);
             io::ErrorKind::InvalidData.into()
         })))
     }
@@ -78,6 +102,16 @@ impl Body for Outbound {
 
     fn size_hint(&self) -> SizeHint {
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        if let Some(sent) = self.sent.take().filter(|_| self.whole || self.is_end_stream()) {
+            // Nobody may want to know any more.
+            let _ = sent.send(());
+        }
+        self.course.over.notify_one();
     }
 }
 
@@ -102,26 +136,46 @@ pub(super) struct Twain {
 }
 
 impl Twain {
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer. A client that says nothing more of its body for `silence`
+    /// is given up.
     ///
     /// CANCEL SAFETY: dropping it resets the stream.
     pub(super) async fn send(
         &self,
         server: &Arc<Server>,
         request: Request<Outbound>,
+        silence: Duration,
     ) -> Result<Response<Incoming>, Failure> {
-        let wrong = Arc::clone(&request.body().wrong);
+        let course = Arc::clone(&request.body().course);
         let failed = |source| {
-            let theirs = wrong.lock().take();
+            let theirs = course.wrong.lock().take();
             theirs.unwrap_or_else(|| Failure::Http2 { server: server.label().to_owned(), source })
         };
         let mut sender = self.sender(server).await?;
         sender.ready().await.map_err(failed)?;
-        let limit = server.limits.first_byte;
-        match timeout(limit, sender.send_request(request)).await {
-            Ok(answer) => answer.map_err(failed),
-            Err(_) => Err(Failure::FirstByte(limit)),
+        let mut answer = pin!(sender.send_request(request));
+        let (idle, first_byte) = (server.limits.idle, server.limits.first_byte);
+        // While the body is on its way, what counts is that it moves: the client gives, or the server takes.
+        let (mut seen, mut since) = (0, Instant::now());
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer.map_err(failed),
+                () = course.over.notified() => break,
+                () = sleep(silence.min(idle)) => {}
+            }
+            let taken = course.taken.load(Ordering::Relaxed);
+            if taken != seen {
+                (seen, since) = (taken, Instant::now());
+            } else if course.starved.load(Ordering::Relaxed) {
+                if since.elapsed() >= silence {
+                    return Err(Failure::ClientSilent(silence));
+                }
+            } else if since.elapsed() >= idle {
+                return Err(Failure::Idle(idle));
+            }
         }
+        timeout(first_byte, answer).await.map_err(|_| Failure::FirstByte(first_byte))?.map_err(failed)
     }
 
     async fn sender(&self, server: &Arc<Server>) -> Result<SendRequest<Outbound>, Failure> {

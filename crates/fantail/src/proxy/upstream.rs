@@ -225,7 +225,7 @@ impl Upstream {
         *outgoing.version_mut() = Version::HTTP_2;
         *outgoing.headers_mut() = request.fields();
         let busy = Busy::begin(server);
-        let answer = twain.send(server, outgoing).await?;
+        let answer = twain.send(server, outgoing, limits.silence).await?;
         let (parts, incoming) = answer.into_parts();
         let idle = server.limits.idle;
         let source = Source::Twain { body: incoming, sent: Some(sent), busy, idle };

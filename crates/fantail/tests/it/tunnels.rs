@@ -90,11 +90,11 @@ fn tunnels_end_when_either_end_breaks_off() {
 #[test]
 fn tunnels_that_are_silent_for_too_long_end() {
     let upstream = Upstream::listen();
-    let server = proxied(&upstream, "", "tunnel_timeout = '300ms'\nidle_timeout = '100ms'\nfirst_byte_timeout = '10s'");
+    let server = proxied(&upstream, "", "tunnel_timeout = '1s'\nidle_timeout = '100ms'\nfirst_byte_timeout = '10s'");
     let (mut client, mut peer) = tunnel(&server, &upstream, "", "");
-    for _ in 0..6 {
+    for _ in 0..7 {
         // Words in one direction are enough.
-        std::thread::sleep(Duration::from_millis(60));
+        std::thread::sleep(Duration::from_millis(200));
         client.send("x");
         assert_eq!(peer.read(1), b"x");
     }
