@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use fantail_hub::{ChannelName, StartAt};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING};
+use fantail_hub::{ChannelName, StartAt, SubscribeError};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts as Request;
 use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, Response};
@@ -20,6 +20,7 @@ use super::source::Source;
 use super::{Joined, Manner, View, head};
 use crate::http::App;
 use crate::http::body::Body;
+use crate::http::error::Refusal;
 use crate::http::takeover::Slot;
 use crate::metrics;
 
@@ -50,7 +51,9 @@ impl Key {
         let has_credentials = headers.contains_key(COOKIE) || headers.contains_key(AUTHORIZATION);
         let has_body = headers.contains_key(TRANSFER_ENCODING)
             || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
-        if request.method != Method::GET || has_body || (has_credentials && !rules.credentials) {
+        // One URL may serve WebSockets as well.
+        let is_upgrade = headers.contains_key(UPGRADE);
+        if request.method != Method::GET || has_body || is_upgrade || (has_credentials && !rules.credentials) {
             return None;
         }
         let mut key = route.to_be_bytes().to_vec();
@@ -168,8 +171,8 @@ impl Shares {
             grace: manner.grace,
         };
         let openings = Arc::clone(&self.openings);
+        metrics::add(&feed.metrics.relayed.shared, 1);
         tokio::spawn(async move {
-            metrics::add(&feed.metrics.relayed.shared, 1);
             feed.run(body, |arrivals| openings.close(&key, &feed.source, arrivals)).await;
             openings.forget(&key, &feed.source);
             metrics::take(&feed.metrics.relayed.shared, 1);
@@ -196,7 +199,12 @@ impl Shares {
             None => StartAt::Oldest,
         };
         let view = View { source, style: &manner.style, start, head: source.head.clone() };
-        view.answer(app, slot, request).await.unwrap_or_else(|refusal| refusal.response())
+        match view.answer(app, slot, request).await {
+            Ok(answer) => answer,
+            // Its end came first, and is all that is left for this viewer. It is no reason not to come back.
+            Err(Refusal::Subscribe(SubscribeError::Ended)) => Response::from_parts(source.head.clone(), Body::empty()),
+            Err(refusal) => refusal.response(),
+        }
     }
 }
 
@@ -255,6 +263,7 @@ mod tests {
             ("GET", ("authorization", "Bearer x")),
             ("GET", ("content-length", "1")),
             ("GET", ("transfer-encoding", "chunked")),
+            ("GET", ("upgrade", "websocket")),
         ] {
             assert!(key(&rules, method, "/", &[header]).is_none(), "{method} {header:?}");
         }
@@ -437,6 +446,23 @@ mod tests {
         let said = view(&world, &with(generated), &manner).await.until("data: 5\n\n").await;
         assert_eq!(without_ids(&said), ": fantail-gap\ndata: 5\n\n");
         assert!(Shares::made(&world.app, generated.as_bytes()) && !Shares::made(&world.app, b"~1.ab.3"));
+    }
+
+    #[tokio::test]
+    async fn view_of_a_stream_that_is_over_and_dropped_is_its_end() {
+        let world = World::new().await;
+        let manner = World::shared(HOUR);
+        let request = request("GET", "/a", &[]);
+        let (upstream, viewer) = open(&world, &request, &manner).await;
+        let key = Key::of(0, &Rules::default(), &request).unwrap();
+        let Entrance::Open(source) = world.app.shares().openings.enter(&key).await else { panic!("it is open") };
+        drop(upstream);
+        assert!(viewer.end().await.1);
+        world.app.hub.clear(&source.channel);
+        let answer = Shares::view(&world.app, &World::slot(), &request, &source, &manner).await;
+        assert_eq!(answer.status(), 200, "anything else would silence an EventSource for good");
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        assert!(HttpBody::is_end_stream(answer.body()));
     }
 
     async fn until_forgotten(world: &World) {
