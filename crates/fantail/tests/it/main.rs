@@ -22,6 +22,7 @@ mod keeping;
 mod long_wait;
 mod program;
 mod publish;
+mod reconnect;
 mod recording;
 mod resume;
 mod server;

@@ -301,9 +301,9 @@ fn sharing_that_breaks_off_is_an_error_to_viewers_who_open_it_anew() {
             assert_eq!(stream.data(1), ["1"]);
         }
         if reset {
-            peer.reset()
+            peer.reset();
         } else {
-            peer.close()
+            peer.close();
         }
         for stream in [&mut first, &mut second] {
             assert_eq!(stream.to_end(), (vec![], End::Closed));
@@ -417,9 +417,9 @@ fn sharing_serves_clients_of_http_1_0() {
         assert_eq!(stream.head.get("transfer-encoding"), None);
         assert_eq!(stream.data(1), ["1"]);
         if breaks {
-            peer.close()
+            peer.close();
         } else {
-            end(&mut peer)
+            end(&mut peer);
         }
         // A reset is all that can tell it there.
         let expected = if breaks { End::Cut } else { End::Closed };
