@@ -230,6 +230,37 @@ fn sharing_is_not_for_answers_that_are_no_streams_or_for_one_person() {
 }
 
 #[test]
+fn sharing_after_a_failure_is_one_stream_again() {
+    const OTHERS: usize = 5;
+    let upstream = Upstream::listen();
+    let server = shared(&upstream, "");
+    let mut first = ask(&server, "/a", &[]);
+    let mut peer = upstream.accept();
+    peer.read_head();
+    let others: Vec<_> = (0..OTHERS).map(|_| ask(&server, "/a", &[])).collect();
+    assert!(upstream.is_alone_for(A_WHILE));
+    peer.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    assert_eq!(first.answer().status, 503);
+    // The others ask for themselves. One of the answers is for all of them, and for those who come.
+    let mut peers: Vec<_> = (0..OTHERS).map(|_| upstream.accept()).collect();
+    for peer in &mut peers {
+        peer.read_head();
+        // Those who come late may have left already.
+        let _ = peer.try_send(HEAD.as_bytes());
+    }
+    let mut streams: Vec<_> = others.into_iter().map(Client::stream).collect();
+    streams.push(server.public().subscribe("/a"));
+    assert_eq!(server.metric("fantail_shared_streams"), 1);
+    for peer in &mut peers {
+        let _ = peer.try_send(b"9\r\ndata: 1\n\n\r\n");
+    }
+    for stream in &mut streams {
+        assert_eq!(stream.data(1), ["1"]);
+    }
+    assert!(upstream.is_alone_for(Duration::ZERO));
+}
+
+#[test]
 fn sharing_leaves_what_is_handed_over_to_those_who_asked() {
     let upstream = Upstream::serve(|_, _| {
         let held = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nGrip-Hold: stream\r\nGrip-Channel: news";

@@ -15,7 +15,7 @@ use http::{HeaderName, HeaderValue, Method, Response};
 use http_body::Body as HttpBody;
 
 use super::feed::Feed;
-use super::openings::{Entrance, Openings};
+use super::openings::{Entrance, Opener, Openings};
 use super::source::Source;
 use super::{Joined, Manner, View, head};
 use crate::http::App;
@@ -97,7 +97,7 @@ impl fmt::Debug for Shares {
 
 impl Shares {
     /// Answers a request from the stream of its key. If there is none, `open` asks the upstream, once for all who come at once;
-    /// if that is refused, each is on its own.
+    /// if that is refused, each asks for itself, and shares what comes of it if that can be.
     ///
     /// The request that `open` makes may carry the client's `Last-Event-ID`, unless [`Shares::made`] says that it is ours.
     ///
@@ -105,7 +105,7 @@ impl Shares {
     /// had begun.
     ///
     /// # Errors
-    /// What `open` fails with; the others are then on their own.
+    /// What `open` fails with; the others then ask for themselves.
     #[expect(
         clippy::too_many_arguments,
         reason = "a request with its connection, its route, and how the upstream is asked"
@@ -132,23 +132,24 @@ impl Shares {
             Entrance::Open(source) => {
                 return Ok(Joined::Answer(Self::view(app, slot, request, &source, manner).await));
             }
-            Entrance::Declined => return Ok(Joined::Apart),
-            Entrance::First(opener) => opener,
+            Entrance::Declined => None,
+            Entrance::First(opener) => Some(opener),
         };
+        let decline = |opener: Option<Opener<'_, Key>>| opener.into_iter().for_each(Opener::decline);
         let (parts, body) = match open().await {
             Ok(answer) => answer,
             Err(error) => {
-                opener.decline();
+                decline(opener);
                 return Err(error);
             }
         };
         if !head::is_event_stream(&parts) {
-            opener.decline();
+            decline(opener);
             return Ok(Joined::Alone(parts, body));
         }
         if let Some(why) = head::is_personal(&parts, &rules.headers) {
             tracing::warn!(path = request.uri.path(), why, "an event stream is not shared");
-            opener.decline();
+            decline(opener);
             return Ok(Joined::Alone(parts, body));
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
@@ -156,20 +157,31 @@ impl Shares {
             Ok(channel) => channel,
             Err(error) => {
                 tracing::warn!(path = request.uri.path(), %error, "an event stream is not shared");
-                opener.decline();
+                decline(opener);
                 return Ok(Joined::Alone(parts, body));
             }
         };
         let asked = last_event_id(request).filter(|id| !Self::made(app, id));
-        let source = Source::new(&app.hub, channel, head::for_viewers(parts), asked);
-        source.arrive();
-        opener.open(&source);
-        let feed = Feed {
-            hub: Arc::clone(&app.hub),
-            metrics: Arc::clone(&app.metrics),
-            source: Arc::clone(&source),
-            grace: manner.grace,
+        let own = Source::new(&app.hub, channel, head::for_viewers(parts), asked);
+        let source = match opener {
+            Some(opener) => opener.open(&own),
+            None => self.openings.open(&key, &own),
         };
+        // Else another one of those who asked for themselves was faster, and this answer is dropped.
+        if Arc::ptr_eq(&source, &own) {
+            self.feed(app, key, source.clone(), manner, body);
+        }
+        Ok(Joined::Answer(Self::view(app, slot, request, &source, manner).await))
+    }
+
+    /// Feeds a source from here on.
+    fn feed<B>(&self, app: &App, key: Key, source: Arc<Source>, manner: &Manner, body: B)
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Error + Send + Sync + 'static,
+    {
+        let hub = Arc::clone(&app.hub);
+        let feed = Feed { hub, metrics: Arc::clone(&app.metrics), source, grace: manner.grace };
         let openings = Arc::clone(&self.openings);
         metrics::add(&feed.metrics.relayed.shared, 1);
         tokio::spawn(async move {
@@ -178,7 +190,6 @@ impl Shares {
             metrics::take(&feed.metrics.relayed.shared, 1);
             feed.drain().await;
         });
-        Ok(Joined::Answer(Self::view(app, slot, request, &source, manner).await))
     }
 
     /// Whether an id was made here: then it says nothing to any upstream.
@@ -392,24 +403,24 @@ mod tests {
         let manner = World::shared(HOUR);
         let request = request("GET", "/a", &[]);
         let stream = ("content-type", "text/event-stream");
+        let plain = ("content-type", "text/plain");
         for answer in [
-            Some(Upstream::answer(http::StatusCode::NOT_FOUND, &[stream])),
-            Some(Upstream::answer(http::StatusCode::OK, &[("content-type", "text/plain")])),
-            Some(Upstream::answer(http::StatusCode::OK, &[stream, ("set-cookie", "a=b")])),
+            Some((http::StatusCode::NOT_FOUND, vec![stream])),
+            Some((http::StatusCode::OK, vec![plain])),
+            Some((http::StatusCode::OK, vec![stream, ("set-cookie", "a=b")])),
             None,
         ] {
-            let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-            let answer =
-                Cell::new(Some(answer.map(|(upstream, answer)| (drop(upstream), answer).1).ok_or_else(refused)));
+            let asked = Cell::new(0);
             let ask = || async {
+                asked.set(asked.get() + 1);
                 tokio::task::yield_now().await;
-                answer.take().expect("the upstream is asked once")
+                let (status, headers) = answer.as_ref().ok_or(io::ErrorKind::ConnectionRefused)?;
+                Ok(Upstream::answer(*status, headers).1)
             };
             let slots = [World::slot(), World::slot(), World::slot()];
             let joined = all(slots.iter().map(|slot| join(&world, slot, &request, &manner, &ask))).await;
-            assert!(matches!(joined[0], Ok(Joined::Alone(..)) | Err(_)), "{joined:?}");
-            assert!(joined[1..].iter().all(|other| matches!(other, Ok(Joined::Apart))), "{joined:?}");
-            assert_eq!(world.app.shares().openings.len(), 0);
+            assert!(joined.iter().all(|joined| matches!(joined, Ok(Joined::Alone(..)) | Err(_))), "{joined:?}");
+            assert_eq!((asked.get(), world.app.shares().openings.len()), (3, 0));
         }
     }
 
