@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use fantail_sse::{Blocks, Facts};
-use http::HeaderValue;
 use tokio::time::Sleep;
 
 use super::body::Body;
@@ -16,6 +15,8 @@ use crate::metrics::{self, ProxyMetrics};
 
 /// The largest event that is held until it is whole, in bytes.
 const MAX_EVENT: usize = 16 << 20;
+/// What a stream's buffer may keep between two reads, in bytes: most streams are silent most of the time.
+const KEPT: usize = 4096;
 /// How long to wait before the upstream is asked again, unless it said something else.
 const RETRY: Duration = Duration::from_secs(1);
 /// The shortest wait, whatever it said: one that ends every stream at once is not asked all the time.
@@ -160,14 +161,23 @@ impl Resumption {
             let facts = Facts::of(block);
             if facts.id.is_some() || facts.data {
                 // An empty one makes clients forget.
-                let id = facts.id.filter(|id| !id.is_empty() && HeaderValue::from_bytes(id).is_ok());
-                *last = id.map(<[u8]>::to_vec);
+                match facts.id.filter(|id| !id.is_empty() && can_be_sent(id)) {
+                    None => *last = None,
+                    Some(id) => {
+                        let last = last.get_or_insert_default();
+                        last.clear();
+                        last.extend_from_slice(id);
+                    }
+                }
             }
             if let Some(asked) = facts.retry {
                 *retry = Duration::from_millis(asked).min(LONGEST);
             }
             out.extend_from_slice(block);
         });
+        if raw.capacity() > KEPT {
+            *raw = Vec::new();
+        }
         cut.map_err(|_| Failure::Malformed("an event is too large to be held until it is whole"))
     }
 
@@ -189,6 +199,11 @@ impl Resumption {
     }
 }
 
+/// Whether a header can carry an id (RFC 9110 §5.5).
+fn can_be_sent(id: &[u8]) -> bool {
+    id.iter().all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f))
+}
+
 /// How long to wait after so many failures.
 fn delay(retry: Duration, failures: u32) -> Duration {
     retry.max(SHORTEST).saturating_mul(1 << failures.min(16)).min(LONGEST)
@@ -197,6 +212,14 @@ fn delay(retry: Duration, failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn id_can_be_sent_unless_it_has_control_characters() {
+        for (id, can) in [("1", true), ("a b\tc", true), ("\u{e9}", true), ("\u{1}", false), ("a\u{7f}", false)] {
+            assert_eq!(can_be_sent(id.as_bytes()), can, "{id:?}");
+            assert_eq!(http::HeaderValue::from_bytes(id.as_bytes()).is_ok(), can, "{id:?}");
+        }
+    }
 
     #[test]
     fn delay_is_what_was_asked_for_and_grows_with_failures() {

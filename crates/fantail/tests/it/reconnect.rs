@@ -261,6 +261,25 @@ fn client_that_leaves_while_its_stream_is_away_ends_the_asking() {
 }
 
 #[test]
+fn stream_that_is_away_when_the_server_stops_ends_in_good_order() {
+    let upstream = Upstream::listen();
+    let mut server = resumed(&upstream, "");
+    let mut client = server.public();
+    client.ask("GET", "/a", &[("Accept", "text/event-stream")], b"");
+    let (_, mut peer) = begun(&upstream);
+    say(&mut peer, "retry: 1\nid: 1\ndata: 1\n\n");
+    let mut stream = client.stream();
+    assert_eq!(stream.data(1), ["1"]);
+    peer.reset();
+    let mut peer = upstream.accept();
+    peer.read_head();
+    server.begin_stop();
+    let (parts, end) = stream.to_end();
+    assert!(matches!(parts[..], [Part::Retry(_)]) && end == End::Said, "{parts:?} {end:?}");
+    peer.ended();
+}
+
+#[test]
 fn stream_that_is_counted_or_coded_is_left_alone() {
     for field in ["Content-Length: 100", "Content-Encoding: x-own"] {
         let upstream = Upstream::listen();
