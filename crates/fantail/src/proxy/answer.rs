@@ -89,7 +89,8 @@ impl Answer {
 
     /// Whether its body comes as the client is to read it, without a coding on top.
     pub fn is_plain(&self) -> bool {
-        !self.parts.headers.contains_key(CONTENT_ENCODING)
+        let codings = self.parts.headers.get_all(CONTENT_ENCODING);
+        codings.iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
     }
 
     /// Takes out what speaks to a proxy and not to the client.
