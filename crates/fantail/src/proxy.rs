@@ -241,6 +241,7 @@ impl Proxy {
             speaks: may_beat(&parts),
             ping: route.ping,
             stall_limit: route.stall_limit,
+            unsent_low: route.unsent_low,
             comes_back: request.method == Method::GET && wants_events(&request.headers),
             metrics: Arc::clone(&self.metrics),
             stopping: self.stopping.clone(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -31,6 +32,8 @@ const SIZE: usize = 10;
 const BURST: usize = 8;
 /// What a client may send behind its request while it is being answered, in bytes.
 const MAX_EARLY: usize = 64 << 10;
+/// `TCP_NOTSENT_LOWAT` of a connection that carries other things than streams.
+const UNSENT_ANY: u32 = u32::MAX;
 /// How long the peer of an ended stream is given to close.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -66,6 +69,8 @@ pub(super) struct Terms {
     pub(super) ping: Duration,
     /// How long the client may take nothing; zero for ever.
     pub(super) stall_limit: Duration,
+    /// `TCP_NOTSENT_LOWAT`, in bytes: how much unsent data makes the client's socket "full".
+    pub(super) unsent_low: u32,
     /// The client is an `EventSource`, which can be told when to come back.
     pub(super) comes_back: bool,
     pub(super) metrics: Arc<ProxyMetrics>,
@@ -137,6 +142,8 @@ pub(super) async fn run(client: Client, head: Vec<u8>, feed: Feed, terms: Terms)
             let _ = told.wait_for(|told| *told).await;
         })
     });
+    // Else the kernel would hold megabytes for a client that reads nothing. Only the worse bound if it fails.
+    let _ = SockRef::from(&socket).set_tcp_notsent_lowat(terms.unsent_low);
     let mut relay = Relay {
         socket,
         early: BytesMut::from(&early[..]),
@@ -155,10 +162,13 @@ pub(super) async fn run(client: Client, head: Vec<u8>, feed: Feed, terms: Terms)
     let over = std::future::poll_fn(|cx| relay.poll(cx)).await;
     let Relay { socket, early, terms, .. } = relay;
     match over {
-        Ok(Over::Kept) => back(socket, place, early.freeze()),
+        Ok(Over::Kept) => {
+            let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_ANY);
+            back(socket, place, early.freeze());
+        }
         Ok(Over::Cut) | Err(_) if terms.framing == Framing::Close => {
             // Nothing in the body can say it: the connection's end has to be an error.
-            let _ = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
         }
         Ok(Over::Closed | Over::Cut) | Err(_) => {}
     }
@@ -201,7 +211,7 @@ impl Relay {
                 Doing::Ending if self.terms.keeps_alive => return Poll::Ready(Ok(Over::Kept)),
                 Doing::Ending => {
                     // What is on its way arrives before the connection ends.
-                    if socket2::SockRef::from(&self.socket).shutdown(std::net::Shutdown::Write).is_err() {
+                    if SockRef::from(&self.socket).shutdown(std::net::Shutdown::Write).is_err() {
                         return Poll::Ready(Ok(Over::Closed));
                     }
                     self.doing = Doing::Closing;

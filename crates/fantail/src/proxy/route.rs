@@ -21,6 +21,7 @@ pub struct Route {
     pub(super) max_body: u64,
     pub(super) ping: Duration,
     pub(super) stall_limit: Duration,
+    pub(super) unsent_low: u32,
     /// Answers are asked for as they are, whatever the client accepts: they are to be read here.
     pub(super) identity: bool,
     /// Streams that break off are taken up again.
@@ -37,6 +38,7 @@ impl Route {
             max_body: route.max_body.bytes() as u64,
             ping: route.ping.unwrap_or(stream.ping).get(),
             stall_limit: route.stall_limit.unwrap_or(stream.stall_limit).get(),
+            unsent_low: stream.unsent_low.bytes() as u32,
             identity: route.identity || route.share || route.record || route.reconnect,
             reconnect: route.reconnect,
         }

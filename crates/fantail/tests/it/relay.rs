@@ -414,7 +414,7 @@ fn relay_to_a_slow_client_makes_the_upstream_wait() {
     let upstream = Upstream::listen();
     let server = proxied(&upstream, "", "");
     let (mut stream, mut peer) = begun(&server, &upstream);
-    SockRef::from(&stream.client.socket).set_recv_buffer_size(16 << 10).unwrap();
+    SockRef::from(&stream.client.socket).set_recv_buffer_size(256 << 10).unwrap();
     let piece = chunk(format!("data: {}\n\n", "x".repeat(16 << 10)));
     let length = piece.len();
     let sent = peer.send_until_blocked(&piece, Duration::from_millis(300));
