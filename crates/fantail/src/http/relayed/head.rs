@@ -8,6 +8,8 @@ use http::header::{
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
+use crate::http::follow;
+
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// Where a recorded stream can be resumed.
 pub const FANTAIL_STREAM: HeaderName = HeaderName::from_static("fantail-stream");
@@ -24,7 +26,8 @@ const OF_THE_BODY: [HeaderName; 8] = [
     HeaderName::from_static("repr-digest"),
 ];
 
-/// Whether the body is an event stream that can be read: a 200 of that media type, not encoded.
+/// Whether the body is an event stream that can be read: a 200 of that media type, not encoded, and not one that is to be
+/// answered by somebody else.
 pub fn is_event_stream(answer: &Parts) -> bool {
     let headers = &answer.headers;
     let essence = headers.get(CONTENT_TYPE).map(|value| value.as_bytes().split(|&b| b == b';').next().unwrap_or(b""));
@@ -32,6 +35,7 @@ pub fn is_event_stream(answer: &Parts) -> bool {
         headers.get_all(CONTENT_ENCODING).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"));
     answer.status == StatusCode::OK
         && plain
+        && !follow::asks(headers)
         && essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
 }
 
