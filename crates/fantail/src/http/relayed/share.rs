@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fantail_hub::{ChannelName, StartAt};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts as Request;
 use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, Response};
 use http_body::Body as HttpBody;
 
+use super::credential;
 use super::feed::Feed;
 use super::openings::{Entrance, Openings};
 use super::source::Source;
@@ -34,7 +35,7 @@ const MOST: usize = 10_000;
 pub struct Rules {
     /// Request headers in which they must agree, beside host and URL.
     pub headers: Vec<HeaderName>,
-    /// Requests with `Cookie` or `Authorization` share as well, with whoever sends the same URL: what the upstream answers is for
+    /// Requests with `Cookie`, `Authorization` or an API key share as well, with whoever sends the same URL: what the upstream answers is for
     /// everybody.
     pub credentials: bool,
 }
@@ -47,10 +48,9 @@ impl Key {
     /// The key of a request on the route of this number; `None` if it is not to be shared.
     pub fn of(route: usize, rules: &Rules, request: &Request) -> Option<Self> {
         let headers = &request.headers;
-        let has_credentials = headers.contains_key(COOKIE) || headers.contains_key(AUTHORIZATION);
         let has_body = headers.contains_key(TRANSFER_ENCODING)
             || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
-        if request.method != Method::GET || has_body || (has_credentials && !rules.credentials) {
+        if request.method != Method::GET || has_body || (credential::is_given(headers) && !rules.credentials) {
             return None;
         }
         let mut key = route.to_be_bytes().to_vec();
@@ -253,6 +253,7 @@ mod tests {
             ("HEAD", ("host", "h")),
             ("GET", ("cookie", "a=b")),
             ("GET", ("authorization", "Bearer x")),
+            ("GET", ("x-api-key", "x")),
             ("GET", ("content-length", "1")),
             ("GET", ("transfer-encoding", "chunked")),
         ] {
