@@ -31,6 +31,9 @@ const SIZE: usize = 10;
 const BURST: usize = 8;
 /// What a client may send behind its request while it is being answered, in bytes.
 const MAX_EARLY: usize = 64 << 10;
+/// Said where a body of chunks breaks off on a connection that was to be closed behind it: there the `fetch` of Node takes any
+/// end for the end of the body. Whoever reads no further than the digits waits for more than will come.
+const NO_CHUNK: &[u8] = b"ffff-broken-off\r\n";
 /// How long the peer of an ended stream is given to close.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -326,6 +329,9 @@ impl Relay {
         tracing::debug!(%failure, "an event stream was cut");
         self.doing = Doing::Ending;
         self.clean = false;
+        if self.terms.framing == Framing::Chunks && !self.terms.keeps_alive {
+            self.unsent = Bytes::from_static(NO_CHUNK);
+        }
     }
 
     /// The server stops: the client is told when to come back.

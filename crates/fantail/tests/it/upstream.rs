@@ -243,7 +243,9 @@ impl Peer {
     }
 
     /// Closes the connection; a peer that reads everything sees its end.
-    pub(crate) fn close(self) {}
+    pub(crate) fn close(self) {
+        drop(self);
+    }
 
     /// Closes the sending half.
     pub(crate) fn half_close(&self) {

@@ -189,7 +189,8 @@ impl Recordings {
         let Some((number, recording)) = made else { return Ok(Joined::Alone(parts, body)) };
         self.spawn(app, number, &recording, repeated, manner, body);
         let source = &recording.source;
-        let view = View { source, style: &manner.style, start: source.beginning(&app.hub), head: source.head.clone() };
+        let view =
+            View { source, styles: &manner.styles, start: source.beginning(&app.hub), head: source.head.clone() };
         let answer = match view.answer(app, slot, request).await {
             Ok(answer) => answer,
             Err(refusal) => {
@@ -225,9 +226,9 @@ impl Recordings {
             Credential::of(&request.headers, &rules.cookies),
             Credential::after(&request.headers, &answer.headers, &rules.cookies),
         ];
-        let (style, cookies) = (Arc::clone(&manner.style), Arc::clone(&rules.cookies));
+        let (styles, cookies) = (Arc::clone(&manner.styles), Arc::clone(&rules.cookies));
         let (content, forgotten) = (Content::of(request), Notify::new());
-        let recording = Arc::new(Recording { source, style, url, token, content, cookies, credentials, forgotten });
+        let recording = Arc::new(Recording { source, styles, url, token, content, cookies, credentials, forgotten });
         let mut kept = self.kept.lock();
         if !kept.make_room(self.most) {
             tracing::warn!(path, recordings = self.most, "an event stream is not recorded: too many are");
@@ -317,7 +318,7 @@ impl Recordings {
             Err(Refusal::KeyReused)
         } else {
             let start = source.beginning(&app.hub);
-            let view = View { source, style: &manner.style, start, head: source.head.clone() };
+            let view = View { source, styles: &manner.styles, start, head: source.head.clone() };
             view.answer(app, slot, request).await
         };
         Joined::Answer(answer.unwrap_or_else(|refusal| refusal.response()))
@@ -340,7 +341,7 @@ impl Recordings {
         }
         // Only to an EventSource a 204 says that it is over. Others end with the stream, which has nothing left but its end.
         source.arrive();
-        let view = View { source, style: &recording.style, start, head };
+        let view = View { source, styles: &recording.styles, start, head };
         Some(view.answer(app, slot, request).await.unwrap_or_else(|refusal| refusal.response()))
     }
 

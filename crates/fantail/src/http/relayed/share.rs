@@ -195,7 +195,7 @@ impl Shares {
             // What is no longer kept was not asked for.
             None => StartAt::Oldest,
         };
-        let view = View { source, style: &manner.style, start, head: source.head.clone() };
+        let view = View { source, styles: &manner.styles, start, head: source.head.clone() };
         view.answer(app, slot, request).await.unwrap_or_else(|refusal| refusal.response())
     }
 }
