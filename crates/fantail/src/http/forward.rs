@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -309,7 +310,8 @@ fn check(request: &Parts) -> Result<(), Refusal> {
 /// Whether a host, with or without a port, has only characters that one may have (RFC 3986 §3.2.2). A comma may be one, but
 /// looks like a list, and whatever stands before an `@` is not for servers (RFC 9110 §4.2.4).
 fn is_authority(host: &[u8]) -> bool {
-    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(byte))
+    let plain = host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(byte));
+    plain && (host.is_empty() || Authority::try_from(host).is_ok())
 }
 
 fn is_event_source(request: &Parts) -> bool {

@@ -13,10 +13,9 @@ use tokio::time::{Instant, Sleep};
 
 use super::exchange::{Exchange, Piece};
 use super::failure::Failure;
-use super::head::may_trail;
 use super::pulse::{BEAT, Pulse};
 use super::server::Busy;
-use super::twain::Sent;
+use super::twain::{Sent, trailing};
 use crate::metrics::{self, ProxyMetrics};
 
 /// Where a body comes from.
@@ -147,13 +146,7 @@ impl Body {
                     self.silence = None;
                     match frame.into_data() {
                         Ok(data) => Ok(Piece::Data(data)),
-                        Err(frame) => Ok(Piece::End(frame.into_trailers().ok().map(|trailers| {
-                            trailers
-                                .iter()
-                                .filter(|(name, _)| may_trail(name))
-                                .map(|(name, value)| (name.clone(), value.clone()))
-                                .collect()
-                        }))),
+                        Err(frame) => Ok(Piece::End(frame.into_trailers().ok().map(trailing))),
                     }
                 }
                 Poll::Ready(Some(Err(source))) => {

@@ -31,7 +31,7 @@ pub(super) enum Length {
     /// So many bytes, or so many that are left.
     Bytes(u64),
     /// By chunks.
-    Chunks(Box<Chunks>),
+    Chunks(Chunks),
     /// By the end of the connection.
     Close,
 }
@@ -122,7 +122,7 @@ fn length_of(status: StatusCode, version: Version, headers: &HeaderMap, method: 
         return Ok(Length::Bytes(0));
     }
     Ok(match (coding, given) {
-        (Some(_), _) => Length::Chunks(Box::new(Chunks::new())),
+        (Some(_), _) => Length::Chunks(Chunks::new()),
         (None, Some(length)) => Length::Bytes(length),
         (None, None) => Length::Close,
     })

@@ -169,7 +169,7 @@ impl Outgoing {
             let name = HeaderName::from_bytes(&line[..colon]);
             let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
             if let (Ok(name), Ok(value)) = (name, value)
-                && ![HOST, TRANSFER_ENCODING, UPGRADE, http::header::CONNECTION].contains(&name)
+                && ![HOST, TRANSFER_ENCODING, UPGRADE, EXPECT, http::header::CONNECTION].contains(&name)
             {
                 map.append(name, value);
             }
@@ -181,7 +181,7 @@ impl Outgoing {
 /// What the client named as its host: in the target, which wins, or in the field (RFC 9112 §3.2.2).
 pub(super) fn host(request: &Parts) -> Option<&[u8]> {
     let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
-    authority.or_else(|| request.headers.get(HOST).map(HeaderValue::as_bytes))
+    authority.or_else(|| request.headers.get(HOST).map(HeaderValue::as_bytes)).filter(|host| !host.is_empty())
 }
 
 /// Whether the client asks for an event stream.

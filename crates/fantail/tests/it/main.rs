@@ -2,6 +2,7 @@
 
 mod admin;
 mod apps;
+mod balance;
 mod batch;
 mod behind_nginx;
 mod browser;
@@ -19,6 +20,7 @@ mod fair;
 mod flowing;
 mod grip;
 mod handover;
+mod http2;
 mod keeping;
 mod long_wait;
 mod passing;

@@ -218,6 +218,7 @@ fn hosts_that_are_none_or_several_are_refused() {
         "Host: a#b\r\n",
         "Host: a\\b\r\n",
         "Host: me@a\r\n",
+        "Host: %61\r\n",
         "Host: <a>\r\n",
         "Host: \"a\"\r\n",
         "Host: \u{fc}\r\n",
@@ -229,7 +230,7 @@ fn hosts_that_are_none_or_several_are_refused() {
         assert_eq!(client.answer().status, 400, "{hosts:?}");
         assert!(take(&seen).is_empty(), "{hosts:?} got through");
     }
-    for host in ["a", "a:80", "a_b.example.", "[::1]:8080", "%41", "a~b!c"] {
+    for host in ["a", "a:80", "a_b.example.", "[::1]:8080", "a~b!c"] {
         let answer = server.public().request("GET", "/a", &[("Host", host)], b"");
         assert_eq!(answer.status, 200, "{host}");
         assert_eq!(take(&seen).len(), 1);

@@ -25,7 +25,7 @@ fn tunnel(server: &TestServer, upstream: &Upstream, early: &str, answered: &str)
     let head = client.read_head();
     assert_eq!(head.status, 101);
     assert_eq!(head.get("upgrade"), Some("WebSocket"));
-    assert!(head.get("connection").expect("an answer to an upgrade").eq_ignore_ascii_case("upgrade"), "{}", head.raw);
+    assert!(head.get("connection").expect("a protocol").eq_ignore_ascii_case("upgrade"), "{}", head.raw);
     assert_eq!((head.get("sec-websocket-accept"), head.get("content-length")), (Some("y"), None), "{}", head.raw);
     assert_eq!(head.get("x-accel-expires"), None);
     (client, peer)
@@ -90,11 +90,11 @@ fn tunnels_end_when_either_end_breaks_off() {
 #[test]
 fn tunnels_that_are_silent_for_too_long_end() {
     let upstream = Upstream::listen();
-    let server = proxied(&upstream, "", "tunnel_timeout = '300ms'\nidle_timeout = '100ms'\nfirst_byte_timeout = '10s'");
+    let server = proxied(&upstream, "", "tunnel_timeout = '1s'\nidle_timeout = '100ms'\nfirst_byte_timeout = '10s'");
     let (mut client, mut peer) = tunnel(&server, &upstream, "", "");
-    for _ in 0..6 {
+    for _ in 0..7 {
         // Words in one direction are enough.
-        std::thread::sleep(Duration::from_millis(60));
+        std::thread::sleep(Duration::from_millis(200));
         client.send("x");
         assert_eq!(peer.read(1), b"x");
     }

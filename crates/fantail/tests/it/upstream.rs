@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, SockRef, Socket as Socket2, Type};
 
 use crate::server::{PATIENCE, TestServer};
 
@@ -20,7 +21,7 @@ pub(crate) struct Upstream {
     /// As the configuration names it.
     pub(crate) name: String,
     /// Tells the thread of [`Upstream::serve`] that the test is over.
-    over: Arc<AtomicBool>,
+    over: Option<Arc<AtomicBool>>,
 }
 
 #[derive(Debug)]
@@ -57,7 +58,22 @@ impl Upstream {
     pub(crate) fn listen() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let name = format!("http://{}", listener.local_addr().expect("an address"));
-        Self { listener: Listener::Tcp(listener), name, over: Arc::default() }
+        Self { listener: Listener::Tcp(listener), name, over: None }
+    }
+
+    /// A server whose port is taken, but refuses connections until it is [opened](Upstream::open).
+    pub(crate) fn refusing() -> Self {
+        let socket = Socket2::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+        let listener = TcpListener::from(socket);
+        let name = format!("http://{}", listener.local_addr().expect("an address"));
+        Self { listener: Listener::Tcp(listener), name, over: None }
+    }
+
+    /// Begins to take connections, as many as fit into a queue of this length before they are accepted.
+    pub(crate) fn open(&self, queue: i32) {
+        let Listener::Tcp(listener) = &self.listener else { panic!("only for TCP") };
+        SockRef::from(listener).listen(queue).expect("a bound socket");
     }
 
     /// A server on a Unix socket.
@@ -66,16 +82,23 @@ impl Upstream {
         let path = directory.path().join("app.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
         let name = format!("unix:{}", path.display());
-        Self { listener: Listener::Unix(listener, directory), name, over: Arc::default() }
+        Self { listener: Listener::Unix(listener, directory), name, over: None }
     }
 
     /// A server that answers each request, read to its body's end, with what `answer` makes of head and body. A connection
     /// whose answer says `Connection: close` is closed behind it.
     pub(crate) fn serve(answer: impl FnMut(&str, &[u8]) -> Vec<u8> + Send + 'static) -> Self {
-        let upstream = Self::listen();
-        let Listener::Tcp(listener) = &upstream.listener else { unreachable!("it listens on TCP") };
+        let mut upstream = Self::listen();
+        upstream.answer_all(answer);
+        upstream
+    }
+
+    /// The same from here on, for a server over TCP.
+    pub(crate) fn answer_all(&mut self, answer: impl FnMut(&str, &[u8]) -> Vec<u8> + Send + 'static) {
+        let Listener::Tcp(listener) = &self.listener else { panic!("only for TCP") };
         let listener = listener.try_clone().expect("a descriptor");
-        let over = Arc::clone(&upstream.over);
+        let over = Arc::<AtomicBool>::default();
+        self.over = Some(Arc::clone(&over));
         let answer = Arc::new(Mutex::new(answer));
         std::thread::spawn(move || {
             while let Ok((socket, _)) = listener.accept() {
@@ -86,7 +109,6 @@ impl Upstream {
                 std::thread::spawn(move || Peer::new(Socket::Tcp(socket)).serve(&*answer));
             }
         });
-        upstream
     }
 
     /// Its address.
@@ -123,9 +145,9 @@ impl Upstream {
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Release);
-        if let Listener::Tcp(listener) = &self.listener {
-            // Wakes the thread of `serve`, if there is one.
+        if let (Some(over), Listener::Tcp(listener)) = (&self.over, &self.listener) {
+            over.store(true, Ordering::Release);
+            // It wakes the thread.
             let _ = listener.local_addr().and_then(TcpStream::connect);
         }
     }
@@ -242,7 +264,7 @@ impl Peer {
         socket
     }
 
-    /// Closes the connection; a peer that reads everything sees its end.
+    /// Closes the connection.
     pub(crate) fn close(self) {
         drop(self);
     }
@@ -259,7 +281,7 @@ impl Peer {
     /// Breaks the connection off.
     pub(crate) fn reset(self) {
         let Socket::Tcp(socket) = &self.socket else { panic!("only TCP has resets") };
-        socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO)).expect("a socket");
+        SockRef::from(socket).set_linger(Some(Duration::ZERO)).expect("a socket");
     }
 
     fn fill(&mut self) -> io::Result<usize> {
@@ -401,7 +423,7 @@ mod tests {
         assert_eq!(peer.ended(), Ending::Finished);
         let socket = TcpStream::connect(upstream.address()).unwrap();
         let mut peer = upstream.accept();
-        socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+        SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
         drop(socket);
         assert_eq!(peer.ended(), Ending::Reset);
     }
