@@ -142,8 +142,8 @@ pub(crate) fn sdk_works(script: &str, apis: &[Api], route: &str) {
 
 /// An API of tests/apps/llm.mjs.
 pub(crate) struct Api {
-    name: &'static str,
-    path: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) path: &'static str,
 }
 
 pub(crate) const CHAT: Api = Api { name: "chat", path: "/v1/chat/completions" };
@@ -152,7 +152,7 @@ pub(crate) const MESSAGES: Api = Api { name: "messages", path: "/v1/messages" };
 
 impl Api {
     /// What surfaces of its events: an SDK keeps Anthropic's pings to itself.
-    fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         let said = std::fs::read(tests_folder("apps").join("llm.json")).expect("what the API says");
         let mut said: Value = serde_json::from_slice(&said).expect("JSON");
         let Value::Array(mut events) = said[self.name].take() else { panic!("no events of {}", self.name) };

@@ -3,10 +3,15 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use crate::apps::{App, Kind};
+use crate::browser::Browser;
 use crate::client::{Client, End, Event, Part, Stream};
+use crate::clients::Script;
 use crate::cut::Cutter;
-use crate::server::{TestServer, eventually};
-use crate::through_clients::{CHAT, MESSAGES, RESPONSES, sdk_works};
+use crate::server::{PATIENCE, TestServer, eventually};
+use crate::through_clients::{Api, CHAT, MESSAGES, RESPONSES, sdk_works};
 use crate::upstream::{Peer, Upstream, proxied, values};
 
 const RECORD: &str = "record = true\nping = '50ms'\ngrace = '10m'";
@@ -87,6 +92,49 @@ fn anthropic_for_node_works_as_without_recording() {
 #[test]
 fn anthropic_for_python_works_as_without_recording() {
     sdk_works("anthropic_sdk.py", &[MESSAGES], "record = true\ngrace = '0'\n");
+}
+
+/// Drives a script of tests/clients that loses, stops and repeats streams of the SDKs.
+fn sdks_resume(script: &str) {
+    let mut app = App::start(Kind::Llm);
+    let server = app.behind_server_with("record = true\n");
+    let mut script = Script::start(script, &[&format!("http://{}", server.public)]);
+    eventually("the script is done", || {
+        app.try_step();
+        script.is_done()
+    });
+    let mut expected = Vec::new();
+    for api in [CHAT, MESSAGES] {
+        let events: Vec<Value> =
+            api.events().into_iter().map(|data| json!({ "report": "event", "data": data })).collect();
+        let begin = |what| json!({ "report": "begin", "what": format!("{} {what}", api.name) });
+        let end = |status| json!({ "report": "end", "status": status });
+        expected.push(begin("lost"));
+        expected.extend(events.iter().cloned().chain([end(200)]));
+        expected.extend([begin("stopped"), events[0].clone(), end(200), events[0].clone(), end(204), end(404)]);
+        expected.push(begin("twice"));
+        for _ in 0..2 {
+            expected.extend(events.iter().cloned().chain([json!({ "report": "end", "same": true })]));
+        }
+    }
+    assert_eq!(script.reports(), expected);
+    // What was lost or repeated was asked once, what was stopped has been left.
+    let lines = |api: Api| {
+        let asked = |model| format!("asked POST {} {model}", api.path);
+        [asked("steps"), asked("endless"), "gone".to_owned(), asked("steps")]
+    };
+    let lines: Vec<_> = [CHAT, MESSAGES].into_iter().flat_map(lines).collect();
+    app.until_said_enough("what it was asked", |said| said.ends_with(&lines));
+}
+
+#[test]
+fn sdks_for_node_resume_stop_and_repeat() {
+    sdks_resume("resume_sdk.mjs");
+}
+
+#[test]
+fn sdks_for_python_resume_stop_and_repeat() {
+    sdks_resume("resume_sdk.py");
 }
 
 #[test]
@@ -602,4 +650,146 @@ fn channel_of_a_recording_is_reached_by_no_other_route() {
     let batch = server.control().request("POST", "/pub", &[("Content-Type", "application/x-ndjson")], batch.as_bytes());
     assert!(batch.text().contains("'/'"), "{}", batch.text());
     drop((stream, peer));
+}
+
+/// The code of docs/llm-streams.md: a module with `follow`, and what it says to do afterwards.
+fn printed() -> (String, [String; 3]) {
+    let page = include_str!("../../../../docs/llm-streams.md");
+    let code = page.split("```js\n").nth(1).and_then(|rest| rest.split("```").next()).expect("code");
+    let (module, usage) = code.split_once("// A new answer:\n").expect("how it is used");
+    let module = module.replace("\"eventsource-parser/stream\"", "\"/lib/stream.js\"") + "export { follow };\n";
+    let lines: Vec<_> = usage.lines().filter(|line| !line.starts_with("//")).map(str::to_owned).collect();
+    (module, lines.try_into().expect("three lines"))
+}
+
+/// What a page needs for that.
+fn page() -> Upstream {
+    let lib = |name: &str| {
+        let path = crate::program::tests_folder("node_modules/eventsource-parser/dist").join(name);
+        std::fs::read_to_string(path).expect("a module")
+    };
+    let files = [
+        ("/", "text/html", "<!doctype html><title>chat</title>".to_owned()),
+        ("/follow.js", "text/javascript", printed().0),
+        ("/lib/stream.js", "text/javascript", lib("stream.js")),
+        ("/lib/index.js", "text/javascript", lib("index.js")),
+    ];
+    Upstream::serve(move |head, _| {
+        let path = head.split(' ').nth(1).expect("a path");
+        let file = files.iter().find(|(name, ..)| *name == path);
+        let (status, kind, text) = file.map_or(("404 Not Found", "", ""), |(_, kind, text)| ("200 OK", kind, text));
+        let headers =
+            format!("Access-Control-Allow-Origin: *\r\nContent-Type: {kind}\r\nContent-Length: {}", text.len());
+        format!("HTTP/1.1 {status}\r\n{headers}\r\n\r\n{text}").into_bytes()
+    })
+}
+
+/// The application behind `/api/chat`, the page behind everything else.
+fn chat_and_page(upstream: &Upstream, page: &Upstream) -> TestServer {
+    TestServer::start(&format!(
+        "[upstream.app]\nservers = ['{}']\n[upstream.page]\nservers = ['{}']\n\
+         [[route]]\npath = '/{{path...}}'\naction = 'proxy'\nupstream = 'page'\n\
+         [[route]]\npath = '/api/chat'\naction = 'proxy'\nupstream = 'app'\n{RECORD}\n",
+        upstream.name, page.name
+    ))
+}
+
+/// Begins to run a line of the documentation in a page; the data of its events are in `seen`.
+fn run(browser: &mut Browser, module: &str, line: &str) {
+    browser.evaluate(&format!(
+        "window.seen = ''; window.whole = null;
+         (async () => {{
+           const {{ follow }} = await import('{module}');
+           const body = 'a prompt', onEvent = (event) => window.seen += event.data;
+           window.whole = {};
+         }})();
+         0",
+        line.trim_end_matches(';').replace("if (sessionStorage.stream) ", "")
+    ));
+}
+
+fn until_seen(browser: &mut Browser, seen: &str) {
+    browser.wait_until(&format!("window.seen === '{seen}'"), PATIENCE);
+}
+
+#[test]
+fn chromium_reloads_loses_its_network_and_stops_with_the_printed_code() {
+    let (upstream, page) = (Upstream::listen(), page());
+    let server = chat_and_page(&upstream, &page);
+    let cutter = Cutter::start(server.public);
+    let [begin, resume, stop] = printed().1;
+    let mut browser = Browser::start();
+    let url = format!("http://{}/", cutter.addr());
+    browser.open(&url);
+    run(&mut browser, "/follow.js", &begin);
+    let mut peer = upstream.accept();
+    let head = peer.read_head();
+    assert_eq!(peer.read_body(&head), b"a prompt");
+    peer.send(HEAD);
+    say(&mut peer, "1");
+    say(&mut peer, "2");
+    until_seen(&mut browser, "12");
+
+    browser.open(&url);
+    run(&mut browser, "/follow.js", &resume);
+    until_seen(&mut browser, "12");
+    say(&mut peer, "3");
+    until_seen(&mut browser, "123");
+
+    cutter.refuse(true);
+    cutter.cut_all();
+    say(&mut peer, "4");
+    server.until_stat("subscribers", 0);
+    cutter.refuse(false);
+    until_seen(&mut browser, "1234");
+
+    // Another page of the same browser watches, too.
+    let path = browser.evaluate("new URL(sessionStorage.stream).pathname");
+    let mut tab = server.public().subscribe(path.as_str().expect("a path"));
+    assert_eq!(tab.data(4), ["1", "2", "3", "4"]);
+    let stopped = browser.evaluate(&format!("(async () => {{ const answer = {stop} return answer.status }})()"));
+    assert_eq!(stopped, 204);
+    peer.ended();
+    assert_eq!(rest(&mut tab), [""; 0]);
+    browser.wait_until("window.whole === true", PATIENCE);
+    assert_eq!(browser.evaluate("window.seen"), "1234");
+
+    browser.open(&url);
+    run(&mut browser, "/follow.js", &resume);
+    browser.wait_until("window.whole === true", PATIENCE);
+    assert_eq!(browser.evaluate("window.seen"), "1234", "all of it can be seen once more");
+    assert!(upstream.is_alone_for(A_WHILE), "it was asked once");
+}
+
+#[test]
+fn chromium_resumes_from_another_origin_with_the_printed_code() {
+    let (upstream, page) = (Upstream::listen(), page());
+    let server = chat_and_page(&upstream, &page);
+    let cutter = Cutter::start(server.public);
+    let [begin, resume, stop] = printed().1;
+    // The page is the browser's own.
+    let mut browser = Browser::start();
+    let origin = format!("http://{}", cutter.addr());
+    run(&mut browser, &format!("{origin}/follow.js"), &begin.replace("/api", &format!("{origin}/api")));
+    let mut peer = upstream.accept();
+    let head = peer.read_head();
+    peer.read_body(&head);
+    // Its own word on what may be read is kept.
+    let cors = "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: X-Own\r\nX-Own:";
+    peer.send(HEAD.replace("X-Own:", cors));
+    say(&mut peer, "1");
+    until_seen(&mut browser, "1");
+    assert!(browser.evaluate("sessionStorage.stream").as_str().is_some_and(|url| url.starts_with(&origin)));
+    cutter.cut_all();
+    say(&mut peer, "2");
+    until_seen(&mut browser, "12");
+    // Browsers ask before they send what identifies a program.
+    let status = "fetch(sessionStorage.stream, { headers: { 'X-Api-Key': 'theirs' } }).then((answer) => answer.status)";
+    assert_eq!(browser.evaluate(status), 404);
+    run(&mut browser, &format!("{origin}/follow.js"), &resume);
+    until_seen(&mut browser, "12");
+    let stopped = browser.evaluate(&format!("(async () => {{ const answer = {stop} return answer.status }})()"));
+    assert_eq!(stopped, 204);
+    peer.ended();
+    browser.wait_until("window.whole === true", PATIENCE);
 }
