@@ -400,11 +400,6 @@ impl Answer {
         self.body.sent().await
     }
 
-    /// Whether its body comes as the client is to read it, without a coding on top.
-    pub fn is_plain(&self) -> bool {
-        !self.parts.headers.contains_key(CONTENT_ENCODING)
-    }
-
     /// Takes out what speaks to a proxy and not to the client.
     pub fn keep_inward(&mut self) {
         let inward: Vec<_> = self.parts.headers.keys().filter(|name| is_inward(name)).cloned().collect();

@@ -355,7 +355,7 @@ fn request_under_a_key_is_asked_once_also_while_its_answer_is_awaited() {
     second.ask("POST", "/chat", &[MINE, key], b"a prompt");
     // Its body is read before it is answered, however slowly it comes.
     let mut third = server.public();
-    third.send("POST /chat HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer mine\r\nIdempotency-Key: k\r\n");
+    third.send("POST /chat HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer mine\r\nIdempotency-Key: k\r\n");
     third.send("Content-Length: 8\r\n\r\na pr");
     assert!(upstream.is_alone_for(A_WHILE));
     peer.send(HEAD);
@@ -379,9 +379,11 @@ fn request_under_a_key_is_asked_once_also_while_its_answer_is_awaited() {
     late.ask("POST", "/chat", &[MINE, key], b"a prompt");
     assert_eq!(rest(&mut late.stream()), ["1"]);
     assert!(upstream.is_alone_for(A_WHILE), "it was asked once");
-    // The same key of somebody else is another request.
-    let theirs = record(&server, &upstream, &[THEIRS, key]);
-    assert!(streams.iter().all(|stream| stream.head.get("fantail-stream") != Some(&theirs.url)));
+    // The same key of somebody else, or at another host, is another request.
+    for headers in [&[THEIRS, key][..], &[MINE, key, ("Host", "elsewhere")]] {
+        let other = record(&server, &upstream, headers);
+        assert!(streams.iter().all(|stream| stream.head.get("fantail-stream") != Some(&other.url)));
+    }
 }
 
 #[test]
@@ -514,12 +516,41 @@ fn answer_that_begins_before_its_request_has_ended_comes_behind_it() {
     }
 }
 
+/// What is recorded is what is waited for, however the head says that it is a stream.
+#[test]
+fn stream_is_known_by_the_head_that_the_client_gets() {
+    for (route, head) in [
+        (RECORD.to_owned(), HEAD.replace("X-Own: head", "Content-Encoding: identity")),
+        (
+            format!("{RECORD}\nset_response = {{ 'Content-Type' = 'text/event-stream' }}"),
+            HEAD.replace("text/event-stream", "text/plain"),
+        ),
+    ] {
+        let upstream = Upstream::listen();
+        let server = proxied(&upstream, &route, "idle_timeout = '300ms'");
+        let mut client = server.public();
+        client.send("POST /chat HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
+        let mut peer = upstream.accept();
+        let asked = peer.read_head();
+        peer.send(head);
+        assert!(client.is_silent_for(A_WHILE));
+        client.send("cd");
+        assert_eq!(peer.read_body(&asked), b"abcd");
+        let mut stream = client.stream();
+        assert!(stream.head.get("fantail-stream").is_some());
+        // It may be silent.
+        assert!(peer.is_silent_for(3 * A_WHILE));
+        say(&mut peer, "1");
+        assert_eq!(stream.data(1), ["1"]);
+    }
+}
+
 #[test]
 fn client_that_never_finishes_its_body_holds_nothing() {
     let upstream = Upstream::listen();
     let server = proxied(&upstream, RECORD, "[listen]\nbody_timeout = '300ms'");
     let key = ("Idempotency-Key", "k");
-    let half = "POST /chat HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nContent-Length: 8\r\n\r\na pr";
+    let half = "POST /chat HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: k\r\nContent-Length: 8\r\n\r\na pr";
     let mut client = server.public();
     client.send(half);
     let mut peer = upstream.accept();

@@ -21,7 +21,7 @@ use super::credential::Credential;
 use super::feed::{Ended, Feed};
 use super::openings::{Entrance, Openings};
 use super::recording::{Content, Recording, Token};
-use super::share::last_event_id;
+use super::share::{host, last_event_id};
 use super::source::Source;
 use super::{Joined, Manner, View, head};
 use crate::dialect::relayed::{Seal, Sealed};
@@ -60,6 +60,7 @@ pub struct Rules {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Repeated {
     route: usize,
+    host: Box<[u8]>,
     credential: Credential,
     key: Box<[u8]>,
 }
@@ -300,7 +301,7 @@ impl Recordings {
         let key = request.headers.get("idempotency-key")?.as_bytes();
         let credential = Credential::of(&request.headers, &rules.cookies);
         let sound = (1..=LONGEST_KEY).contains(&key.len());
-        sound.then(|| Repeated { route: rules.route, credential, key: key.into() })
+        sound.then(|| Repeated { route: rules.route, host: host(request).into(), credential, key: key.into() })
     }
 
     /// Answers a request that was made before.

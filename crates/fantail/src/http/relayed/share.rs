@@ -59,9 +59,7 @@ impl Key {
             key.extend_from_slice(&part.len().to_be_bytes());
             key.extend_from_slice(part);
         };
-        let host = request.uri.authority().map(|authority| authority.as_str().as_bytes());
-        let host = host.or_else(|| headers.get(HOST).map(HeaderValue::as_bytes)).unwrap_or_default();
-        add(&host.to_ascii_lowercase());
+        add(&host(request));
         add(request.uri.path().as_bytes());
         // No query is not an empty one to every upstream.
         add(&[u8::from(request.uri.query().is_some())]);
@@ -198,6 +196,13 @@ impl Shares {
         let view = View { source, styles: &manner.styles, start, head: source.head.clone() };
         view.answer(app, slot, request).await.unwrap_or_else(|refusal| refusal.response())
     }
+}
+
+/// Whom a request is for.
+pub(super) fn host(request: &Request) -> Vec<u8> {
+    let host = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = host.or_else(|| request.headers.get(HOST).map(HeaderValue::as_bytes));
+    host.unwrap_or_default().to_ascii_lowercase()
 }
 
 /// What a client says that it has seen.
