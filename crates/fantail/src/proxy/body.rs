@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::{Instant, Sleep};
 
 use super::exchange::{Exchange, Piece};
@@ -80,10 +79,19 @@ impl Body {
         match &mut self.source {
             Some(Source::Plain(exchange)) => exchange.is_sent(),
             Some(Source::Twain { sent, .. }) => {
-                sent.as_mut().is_none_or(|sent| matches!(sent.try_recv(), Err(TryRecvError::Closed)))
+                // It is told once.
+                if sent.as_mut().is_some_and(|sent| sent.try_recv().is_ok()) {
+                    *sent = None;
+                }
+                sent.is_none()
             }
             None => self.sent,
         }
+    }
+
+    /// Whether nothing of the request is left to be read, and all of it was sent that could be.
+    pub(super) fn is_read(&mut self) -> bool {
+        self.is_sent() && !matches!(&self.source, Some(Source::Plain(exchange)) if !exchange.has_request())
     }
 
     /// Whether the client may still wait for leave to send the body of its request.

@@ -1,7 +1,6 @@
 //! HTTP/2 to a server that is configured for it, in clear text with prior knowledge (RFC 9113 §3.3): one connection, many
 //! exchanges. hyper speaks it; here it is only opened, shared, and opened again when it is gone.
 
-use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -31,12 +30,16 @@ pub(super) struct Outbound {
     left: u64,
     limit: u64,
     course: Arc<Course>,
-    /// Dropped with it, which tells that the library needs no more of it.
-    _over: oneshot::Sender<Infallible>,
+    /// All of it has been read from the client.
+    whole: bool,
+    sent: Option<oneshot::Sender<()>>,
 }
 
-/// Ends when a body has been sent, or will not be.
-pub(super) type Sent = oneshot::Receiver<Infallible>;
+/// Told when a body has been taken from the client as a whole.
+///
+/// SECURITY: that the library wants no more of it is not enough. A server may refuse the rest, which then still lies with the
+/// client, and would be taken for its next request.
+pub(super) type Sent = oneshot::Receiver<()>;
 
 /// How a body on its way fares.
 #[derive(Debug, Default)]
@@ -54,9 +57,9 @@ struct Course {
 impl Outbound {
     /// A body of at most `limit` bytes; 0 for any number.
     pub(super) fn new(body: Option<Incoming>, limit: u64) -> (Self, Sent) {
-        let (over, sent) = oneshot::channel();
+        let (tell, sent) = oneshot::channel();
         let left = if limit == 0 { u64::MAX } else { limit };
-        (Self { body, left, limit, course: Arc::default(), _over: over }, sent)
+        (Self { body, left, limit, course: Arc::default(), whole: false, sent: Some(tell) }, sent)
     }
 }
 
@@ -70,7 +73,10 @@ impl Body for Outbound {
         self.course.starved.store(polled.is_pending(), Ordering::Relaxed);
         self.course.taken.fetch_add(1, Ordering::Relaxed);
         let frame = match ready!(polled) {
-            None => return Poll::Ready(None),
+            None => {
+                self.whole = true;
+                return Poll::Ready(None);
+            }
             Some(Err(_)) => Err(Failure::ClientBody),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) if data.len() as u64 > self.left => Err(Failure::ClientTooLarge(self.limit)),
@@ -78,7 +84,10 @@ impl Body for Outbound {
                     self.left -= data.len() as u64;
                     Ok(Frame::data(data))
                 }
-                Err(frame) => Ok(Frame::trailers(trailing(frame.into_trailers().unwrap_or_default()))),
+                Err(frame) => {
+                    self.whole = true;
+                    Ok(Frame::trailers(trailing(frame.into_trailers().unwrap_or_default())))
+                }
             },
         };
         Poll::Ready(Some(frame.map_err(|failure| {
@@ -98,6 +107,10 @@ impl Body for Outbound {
 
 impl Drop for Outbound {
     fn drop(&mut self) {
+        if let Some(sent) = self.sent.take().filter(|_| self.whole || self.is_end_stream()) {
+            // Nobody may want to know any more.
+            let _ = sent.send(());
+        }
         self.course.over.notify_one();
     }
 }

@@ -1,7 +1,7 @@
 //! Upstreams that speak HTTP/2 in clear text: hyper's own server, which answers by path and tells the test what came.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -38,7 +38,8 @@ enum Told {
     Dropped,
 }
 
-/// An HTTP/2 server. `/stream` is answered with what the test sends, `/silent` never, anything else with the request's body.
+/// An HTTP/2 server. `/stream` is answered with what the test sends, `/silent` never, `/early` with a stream that ends at once,
+/// and no look at the request's body; anything else with that body.
 struct Twain {
     address: SocketAddr,
     told: Receiver<Told>,
@@ -125,6 +126,13 @@ async fn answer(
 ) -> Result<Response<Made>, Infallible> {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
+    if path == "/early" {
+        let (parts, made) = channel(QUEUE);
+        parts.try_send(Ok(Frame::data(Bytes::from_static(b"data: 1\n\n")))).ok();
+        let mut response = Response::new(Made { parts: made, tell: None });
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        return Ok(response);
+    }
     let Ok(body) = body.collect().await else {
         tell.send(Told::Cut).ok();
         std::future::pending::<()>().await;
@@ -219,6 +227,21 @@ fn bodies_over_http2_have_the_routes_limit_and_their_end_is_not_made_up() {
     assert_eq!(client.answer().status, 400);
     assert!(matches!(twain.told.recv_timeout(PATIENCE), Ok(Told::Cut)), "it does not seem whole");
     assert_eq!(server.public().request("POST", "/a", &[], b"abc").text(), "abc", "the server is not to blame");
+}
+
+#[test]
+fn bodies_that_nobody_read_are_not_requests_behind_a_stream_over_http2() {
+    let twain = Twain::start();
+    let server = twain.proxied("");
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+    for _ in 0..30 {
+        let mut client = server.public();
+        client.send("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+        assert_eq!(client.answer().text(), "data: 1\n\n");
+        let _ = client.socket.write_all(hidden.repeat(3).as_bytes());
+        assert!(client.rest().is_empty(), "the connection ends");
+    }
+    assert!(twain.told.try_recv().is_err(), "something was taken for a request");
 }
 
 #[test]
