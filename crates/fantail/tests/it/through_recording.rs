@@ -387,6 +387,36 @@ fn request_under_a_key_is_asked_once_also_while_its_answer_is_awaited() {
 }
 
 #[test]
+fn request_that_waited_for_a_refusal_is_asked_and_recorded_itself() {
+    let upstream = Upstream::listen();
+    let server = proxied(&upstream, RECORD, "");
+    let key = ("Idempotency-Key", "k");
+    let Asked { client, mut peer } = ask(&server, &upstream, &[MINE, key]);
+    let mut clients = vec![client];
+    for _ in 0..2 {
+        let mut client = server.public();
+        client.ask("POST", "/chat", &[MINE, key], b"a prompt");
+        clients.push(client);
+    }
+    assert!(upstream.is_alone_for(A_WHILE));
+    peer.send("HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(clients.remove(0).answer().status, 429);
+    // One of the two asks for both.
+    let mut peer = upstream.accept();
+    let head = peer.read_head();
+    peer.read_body(&head);
+    assert!(upstream.is_alone_for(A_WHILE));
+    peer.send(HEAD);
+    say(&mut peer, "1");
+    peer.send("0\r\n\r\n");
+    let mut streams: Vec<_> = clients.into_iter().map(Client::stream).collect();
+    assert!(streams.iter().all(|stream| stream.head.get("fantail-stream").is_some()));
+    for stream in &mut streams {
+        assert_eq!(rest(stream), ["1"]);
+    }
+}
+
+#[test]
 fn recording_is_for_its_caller_alone_by_whatever_it_is_known() {
     for (mine, others) in [
         (MINE, vec![vec![THEIRS], vec![], vec![MINE, ("Cookie", "sid=1")]]),

@@ -135,7 +135,7 @@ impl Recordings {
     /// Answers a request of a route that records: from a recording, where its `Last-Event-ID` or its `Idempotency-Key` knows
     /// one, else `open` asks the upstream, and if an event stream comes it is recorded.
     ///
-    /// Requests with one key wait for the first of them. Their contents are compared as far as their heads tell: method, target,
+    /// Requests with one key wait for the first of them, or if its answer is no stream, for the next. Their contents are compared as far as their heads tell: method, target,
     /// type and length. A stream that broke off is not repeated under its key: the next request asks anew.
     ///
     /// CANCEL SAFETY: a request that is dropped before its upstream has answered drops what `open` had begun; afterwards the
@@ -161,13 +161,14 @@ impl Recordings {
             return Ok(Joined::Answer(answer));
         }
         let repeated = Self::repeated(request, rules);
-        let opener = match &repeated {
-            None => None,
-            Some(repeated) => match self.repeated.enter(repeated).await {
+        let opener = loop {
+            let Some(repeated) = &repeated else { break None };
+            match self.repeated.enter(repeated).await {
                 Entrance::Open(source) => return Ok(self.repeat(app, slot, request, &source, manner).await),
-                Entrance::Declined => return Ok(Joined::Apart),
-                Entrance::First(opener) => Some(opener),
-            },
+                Entrance::First(opener) => break Some(opener),
+                // What its answer may have been, the next one's may be a stream.
+                Entrance::Declined => {}
+            }
         };
         let answer = open().await;
         let made = match &answer {
