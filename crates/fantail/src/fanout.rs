@@ -23,6 +23,11 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::metrics::{Metrics, ShardMetrics};
 use inbox::{Command, Inbox};
 
+/// Said where a body of chunks breaks off. Closing the connection is not enough: where an answer says `Connection: close`,
+/// the `fetch` of Node takes any end of the connection for the end of the body. Whoever reads no further than the digits
+/// waits for more than will come.
+const NO_CHUNK: &[u8] = b"ffff-broken-off\r\n";
+
 /// How the streams of one route behave. Shared by all of them.
 #[derive(Debug)]
 pub struct Style {
@@ -35,8 +40,8 @@ pub struct Style {
     pub gap_has_id: bool,
     /// What a ping says.
     pub ping_text: Bytes,
-    /// At the stop its streams are told in a `retry:` when to come back; false where they are no event streams.
-    pub farewell: bool,
+    /// What its streams are told at the stop.
+    pub at_stop: AtStop,
     /// How long a connection may last, at most and at least; `None` for ever.
     pub lifetime: Option<(Duration, Duration)>,
     /// How long a socket may take nothing before its subscriber is dropped; zero for ever.
@@ -45,6 +50,18 @@ pub struct Style {
     pub send_buffer: usize,
     /// `TCP_NOTSENT_LOWAT`, in bytes: how much unsent data makes a socket "full".
     pub unsent_low: u32,
+}
+
+/// What the stop means for a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtStop {
+    /// It ends, and its client is told in a `retry:` when to come back.
+    ComesBack,
+    /// It ends.
+    Ends,
+    /// It goes on while there is time, since its client would take an end in good order for the end of its channels. After
+    /// that it is broken off.
+    GoesOn,
 }
 
 /// What a subscriber in a shard waits for.
@@ -131,6 +148,8 @@ pub struct Farewell {
     pub window: Duration,
     /// How long a socket may take to accept the rest of the frame that it is in.
     pub frame: Duration,
+    /// How long streams may last that go on.
+    pub rest: Duration,
 }
 
 /// All shards.
@@ -219,10 +238,14 @@ fn parse_id(id: &str) -> Option<(usize, u64)> {
     Some((shard.parse().ok()?, number.parse().ok()?))
 }
 
-/// The `retry:` that a farewell to event streams carries, in its framing, followed by the end of the body.
+/// The `retry:` that a farewell to event streams carries, in its framing, followed by the end of the body; or what says that
+/// there will be none.
 fn last_words(framing: Framing, style: &Style, window: Duration) -> Bytes {
-    if !style.farewell {
-        return Bytes::from_static(framing.end());
+    match style.at_stop {
+        AtStop::ComesBack => {}
+        AtStop::Ends => return Bytes::from_static(framing.end()),
+        AtStop::GoesOn if framing == Framing::Chunked => return Bytes::from_static(NO_CHUNK),
+        AtStop::GoesOn => return Bytes::new(),
     }
     let mut line = Vec::new();
     let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
@@ -246,7 +269,8 @@ mod tests {
     use super::*;
     use crate::fanout::plain;
 
-    const FAREWELL: Farewell = Farewell { window: Duration::ZERO, frame: Duration::from_mins(1) };
+    const FAREWELL: Farewell =
+        Farewell { window: Duration::ZERO, frame: Duration::from_mins(1), rest: Duration::from_mins(1) };
 
     fn errands() -> [(Errand, &'static str); 2] {
         let response = Box::new(|due: &[u8]| format!("answered with {} bytes", due.len()).into_bytes());
@@ -340,8 +364,8 @@ mod tests {
 
             let mut said = String::new();
             chunked.read_to_string(&mut said).unwrap();
-            let expected = if end == ChannelEnd::Clean { "2\r\nx\n\r\n0\r\n\r\n" } else { "2\r\nx\n\r\n" };
-            assert_eq!(said, expected);
+            let expected = if end == ChannelEnd::Clean { "0\r\n\r\n" } else { "ffff-broken-off\r\n" };
+            assert_eq!(said.strip_prefix("2\r\nx\n\r\n"), Some(expected));
             let mut said = Vec::new();
             let read = raw.read_to_end(&mut said);
             assert_eq!(said, b"x\n");

@@ -144,7 +144,10 @@ impl Server {
         app.stop();
         // Nobody is left to tell if the listeners are gone.
         let _ = stopping.send(true);
-        let farewell = Farewell { window: config.stop.window.get(), frame: config.stop.frame.get() };
+        let stop = &config.stop;
+        // Whoever is cut at the last moment is to notice.
+        let rest = stop.deadline.get().saturating_sub(stop.frame.get());
+        let farewell = Farewell { window: stop.window.get(), frame: stop.frame.get(), rest };
         let gone = async {
             // What is acknowledged in this moment still goes to those who listen.
             let _ = tokio::time::timeout(LAST_PUBLISHES, app.publishes_done()).await;

@@ -133,12 +133,13 @@ section! {
         share: bool = SHARE,
         /// Request header fields that tell shared streams apart, beside the URL.
         share_headers: Vec<String> = Vec::new(),
-        /// Shares a stream although the request has `Cookie` or `Authorization`: everyone then sees what the first may see.
+        /// Shares a stream although the request has `Cookie`, `Authorization` or an API key: everyone then sees what the
+        /// first may see.
         share_credentials: bool = SHARE_CREDENTIALS,
         /// Records streams, so that whoever was cut off can take up where it left.
         record: bool = RECORD,
-        /// The cookies by which the callers of recorded streams are told apart, beside `Authorization`; if none are named, all
-        /// but known counters of analytics.
+        /// The cookies by which the callers of recorded streams are told apart, beside `Authorization` and API keys; if none are
+        /// named, all but known counters of analytics.
         record_cookies: Vec<String> = Vec::new(),
         /// Asks the upstream for answers without compression, which holds streams back. That is done by itself where the
         /// request accepts event streams, and on routes that share, record or reconnect; it helps clients that do not say

@@ -21,7 +21,7 @@ const SEALED: &str = "~2.";
 ///
 /// Only a block that dispatches an event gets an id, and one that needs no blank line is written without: to several clients every
 /// blank line that comes once there was an id is an event, if an empty one.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Relayed {
     /// Where it is given, ids tell the channel as well, and nobody can make one up; else they are plain positions.
     pub seal: Option<Arc<Seal>>,

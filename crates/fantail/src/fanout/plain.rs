@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fantail_hub::{ChannelName, Gap, Message, Position, Profile, Render};
 
-use super::Style;
+use super::{AtStop, Style};
 
 /// Each message's data on a line; gaps are not told, and the word "close" closes.
 struct Plain;
@@ -33,7 +33,7 @@ pub(super) fn style() -> Style {
         ping: Duration::ZERO,
         gap_has_id: true,
         ping_text: Bytes::new(),
-        farewell: true,
+        at_stop: AtStop::ComesBack,
         lifetime: None,
         stall_limit: Duration::ZERO,
         send_buffer: 65_536,

@@ -21,7 +21,7 @@ use super::conn::{Conn, Doing, Wrote};
 use super::inbox::{Command, Inbox, Letters};
 use super::room::{Rooms, Seat, Seats};
 use super::wheel::{TICK, Ticks, Wheel, ticks};
-use super::{Attach, Errand, Farewell, Slow, Style, format_id, last_words};
+use super::{AtStop, Attach, Errand, Farewell, NO_CHUNK, Slow, Style, format_id, last_words};
 use crate::metrics::{self, ShardMetrics};
 
 /// Members served before the shard looks up: well under a millisecond of work.
@@ -338,15 +338,15 @@ impl Shard {
             Doing::Ending => self.close(key),
             Doing::Answering(_) => self.give_back(key),
             Doing::Streaming => match &self.stopping {
-                Some((farewell, _)) => {
+                Some((farewell, _)) if conn.style.at_stop != AtStop::GoesOn => {
                     let farewell = *farewell;
                     self.dismiss(key, farewell);
                 }
-                None if conn.closing => {
+                _ if conn.closing => {
                     self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
                 }
-                None if self.has_ended(key) => self.end_as_its_channels(key),
-                None => {
+                _ if self.has_ended(key) => self.end_as_its_channels(key),
+                _ => {
                     // Its next ping may be due before its patience would have ended.
                     self.reckon(key);
                     self.queue(key);
@@ -365,6 +365,7 @@ impl Shard {
         if conn.deadline != 0 && conn.deadline <= self.now {
             match conn.doing {
                 Doing::Waiting(_) => return self.answer(key, None),
+                Doing::Streaming if conn.unsent.is_none() && self.stopping.is_some() => return self.break_off(key),
                 Doing::Streaming if conn.unsent.is_none() => {
                     let end = Bytes::from_static(conn.framing.end());
                     return self.finish(key, end);
@@ -462,6 +463,7 @@ impl Shard {
             metrics::take(&self.metrics.subscribers, 1);
             return;
         }
+        let at_stop = style.at_stop;
         let (doing, lasts) = match errand {
             Errand::Stream => (Doing::Streaming, style.lifetime.map(|(least, most)| between(least, most))),
             Errand::Answer(answer) => {
@@ -497,7 +499,10 @@ impl Shard {
         self.count_rooms();
         if let Some((farewell, _)) = &self.stopping {
             let farewell = *farewell;
-            return self.dismiss(key, farewell);
+            self.dismiss(key, farewell);
+            if at_stop != AtStop::GoesOn {
+                return;
+            }
         }
         self.reckon(key);
         self.serve(key);
@@ -514,12 +519,12 @@ impl Shard {
         self.finish(key, end);
     }
 
-    /// Ends a stream so that its client sees that something is missing: without the last chunk, or, where only the
+    /// Ends a stream so that its client sees that something is missing: with what is no chunk, or, where only the
     /// connection's end says that the body is over, with a reset.
     fn break_off(&mut self, key: u32) {
         let conn = &mut self.conns[key as usize];
         if conn.framing == Framing::Chunked {
-            return self.close(key);
+            return self.finish(key, Bytes::from_static(NO_CHUNK));
         }
         if let Err(error) = socket2::SockRef::from(&conn.socket).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%error, peer = %conn.peer, "a connection cannot be reset");
@@ -557,6 +562,7 @@ impl Shard {
     fn end_by_name(&mut self, key: u32) {
         let conn = &self.conns[key as usize];
         match conn.doing {
+            Doing::Streaming if !conn.is_blocked() && conn.style.at_stop == AtStop::GoesOn => self.break_off(key),
             Doing::Streaming if !conn.is_blocked() => {
                 let end = Bytes::from_static(conn.framing.end());
                 self.finish(key, end);
@@ -652,6 +658,10 @@ impl Shard {
             Doing::Waiting(answer) => {
                 answer.back = None;
                 self.answer(key, None);
+            }
+            Doing::Streaming if conn.style.at_stop == AtStop::GoesOn => {
+                conn.deadline = self.now + ticks(farewell.rest);
+                self.reckon(key);
             }
             Doing::Streaming if conn.unsent.is_none() => {
                 let words = last_words(conn.framing, &conn.style, farewell.window);

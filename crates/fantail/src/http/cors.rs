@@ -46,8 +46,9 @@ impl Cors {
     /// Adds what the answer to a preflight says besides.
     pub fn preflight(&self, answer: &mut HeaderMap, methods: &'static str) {
         answer.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
-        // Fetch-based clients send these two; with an id beyond 128 bytes browsers ask as well.
-        let headers = HeaderValue::from_static("Last-Event-ID, Cache-Control, Authorization");
+        // Fetch-based clients send these; with an id beyond 128 bytes browsers ask as well.
+        let headers =
+            HeaderValue::from_static("Last-Event-ID, Cache-Control, Authorization, X-Api-Key, Api-Key, X-Goog-Api-Key");
         answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, headers);
         answer.insert(ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
     }

@@ -17,6 +17,7 @@ use super::App;
 use super::body::Body;
 use super::cors::Cors;
 use super::error::Refusal;
+use super::relayed::head;
 use super::relayed::record::Recordings;
 use super::relayed::share::{Key, Shares};
 use super::relayed::{Joined, Way};
@@ -190,8 +191,10 @@ impl Forward {
             let body = body.take();
             async move {
                 let mut answer = self.ask(app, slot, request, body, rest).await?;
-                if answer.is_events() && answer.is_plain() && !self.is_handed_over(&answer) {
+                if !self.is_handed_over(&answer) {
                     answer.keep_inward();
+                }
+                if head::is_event_stream(&answer.parts) {
                     // The shard takes the socket, and whatever comes in then is lost.
                     answer.sent().await?;
                     answer.body.endless();

@@ -24,7 +24,7 @@ use super::takeover::{Errand, Slot, Subscriber, Takeover};
 use crate::config;
 use crate::dialect::grip::{self, Hold, Instruct, ResponseHold, StreamHold, Viewer};
 use crate::dialect::native;
-use crate::fanout::Style;
+use crate::fanout::{AtStop, Style};
 
 /// Styles that are remembered to be shared. Beyond these a hold has one for itself.
 const STYLES: usize = 1024;
@@ -86,7 +86,7 @@ impl Holds {
             gap_has_id: false,
             ping: kind.after,
             ping_text: kind.ping.clone(),
-            farewell: kind.events,
+            at_stop: if kind.events { AtStop::ComesBack } else { AtStop::Ends },
             lifetime: (!lifetime.is_zero()).then_some(lasts),
             stall_limit: stream.stall_limit.get(),
             send_buffer: stream.send_buffer.bytes(),

@@ -21,7 +21,7 @@ use fantail_hub::{Framing, Profile, StartAt};
 use http::header::CONNECTION;
 use http::request::Parts as Request;
 use http::response::Parts;
-use http::{HeaderValue, Response, Version};
+use http::{HeaderValue, Method, Response, Version};
 
 use super::App;
 use super::body::Body;
@@ -29,22 +29,39 @@ use super::error::Refusal;
 use super::takeover::{Errand, Slot, Subscriber, Takeover};
 use crate::config;
 use crate::dialect::relayed::{HEARTBEAT, Relayed, Seal};
-use crate::fanout::Style;
+use crate::fanout::{AtStop, Style};
 use crate::metrics;
+use crate::proxy::wants_events;
 use source::Source;
 
 /// How the streams of one route are relayed.
 #[derive(Debug, Clone)]
 pub struct Manner {
-    style: Arc<Style>,
+    styles: Arc<Styles>,
     grace: Duration,
+}
+
+/// How viewers are served, by what an end in good order tells them.
+#[derive(Debug)]
+struct Styles {
+    /// An `EventSource` comes back after any.
+    comes_back: Arc<Style>,
+    /// To all others it says that the answer was whole.
+    goes_on: Arc<Style>,
+}
+
+impl Styles {
+    fn of(&self, request: &Request) -> Arc<Style> {
+        let comes_back = request.method == Method::GET && wants_events(&request.headers);
+        Arc::clone(if comes_back { &self.comes_back } else { &self.goes_on })
+    }
 }
 
 impl Manner {
     /// For streams that are shared: their ids are positions. `ping` and `stall_limit` are off at zero; `grace` is how long the
     /// upstream goes on after its last viewer has left.
     pub fn shared(stream: &config::Stream, ping: Duration, stall_limit: Duration, grace: Duration) -> Self {
-        Self::new(stream, ping, stall_limit, grace, Relayed::default())
+        Self::new(stream, ping, stall_limit, grace, &Relayed::default())
     }
 
     /// For streams that are recorded, whose ids `seal` makes; see [`record::Recordings::seal`].
@@ -55,23 +72,24 @@ impl Manner {
         grace: Duration,
         seal: &Arc<Seal>,
     ) -> Self {
-        Self::new(stream, ping, stall_limit, grace, Relayed { seal: Some(Arc::clone(seal)) })
+        Self::new(stream, ping, stall_limit, grace, &Relayed { seal: Some(Arc::clone(seal)) })
     }
 
-    fn new(stream: &config::Stream, ping: Duration, stall_limit: Duration, grace: Duration, relayed: Relayed) -> Self {
-        let style = Style {
-            profile: Profile::new(relayed),
+    fn new(stream: &config::Stream, ping: Duration, stall_limit: Duration, grace: Duration, relayed: &Relayed) -> Self {
+        let style = |at_stop| Style {
+            profile: Profile::new(relayed.clone()),
             gap_has_id: false,
             ping,
             ping_text: Bytes::from_static(HEARTBEAT),
-            farewell: true,
+            at_stop,
             // How long a stream lasts is for the upstream to say.
             lifetime: None,
             stall_limit,
             send_buffer: stream.send_buffer.bytes(),
             unsent_low: stream.unsent_low.bytes() as u32,
         };
-        Self { style: Arc::new(style), grace }
+        let (comes_back, goes_on) = (Arc::new(style(AtStop::ComesBack)), Arc::new(style(AtStop::GoesOn)));
+        Self { styles: Arc::new(Styles { comes_back, goes_on }), grace }
     }
 }
 
@@ -128,7 +146,7 @@ pub enum Joined<B> {
 /// What a viewer is given.
 struct View<'a> {
     source: &'a Arc<Source>,
-    style: &'a Arc<Style>,
+    styles: &'a Styles,
     start: StartAt,
     head: Parts,
 }
@@ -144,7 +162,7 @@ impl View<'_> {
             Version::HTTP_10 => Framing::Raw,
             _ => Framing::Chunked,
         };
-        let style = Arc::clone(self.style);
+        let style = self.styles.of(request);
         slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, errand: Errand::Stream }));
         let mut response = Response::from_parts(self.head, Body::Start(Bytes::new(), Arc::clone(slot)));
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

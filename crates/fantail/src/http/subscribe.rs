@@ -19,7 +19,7 @@ use super::takeover::{Errand, Slot, Subscriber, Takeover};
 use super::{App, redirect, table};
 use crate::config;
 use crate::dialect::native::{self, GapStyle, Native};
-use crate::fanout::Style;
+use crate::fanout::{AtStop, Style};
 use crate::metrics;
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
@@ -55,7 +55,7 @@ impl Subscribe {
             gap_has_id: gap == GapStyle::Event,
             ping: route.ping.unwrap_or(stream.ping).get(),
             ping_text: Bytes::from_static(native::PING),
-            farewell: true,
+            at_stop: AtStop::ComesBack,
             lifetime: (!lifetime.is_zero()).then_some((lifetime, lifetime + jitter)),
             stall_limit: route.stall_limit.unwrap_or(stream.stall_limit).get(),
             send_buffer: stream.send_buffer.bytes(),

@@ -87,12 +87,6 @@ impl Answer {
         self.body.sent().await
     }
 
-    /// Whether its body comes as the client is to read it, without a coding on top.
-    pub fn is_plain(&self) -> bool {
-        let codings = self.parts.headers.get_all(CONTENT_ENCODING);
-        codings.iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-    }
-
     /// Takes out what speaks to a proxy and not to the client.
     pub fn keep_inward(&mut self) {
         let inward: Vec<_> = self.parts.headers.keys().filter(|name| is_inward(name)).cloned().collect();

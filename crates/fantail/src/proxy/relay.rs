@@ -34,6 +34,9 @@ const BURST: usize = 8;
 const MAX_EARLY: usize = 64 << 10;
 /// `TCP_NOTSENT_LOWAT` of a connection that carries other things than streams.
 const UNSENT_ANY: u32 = u32::MAX;
+/// Said where a body of chunks breaks off on a connection that was to be closed behind it: there the `fetch` of Node takes any
+/// end for the end of the body. Whoever reads no further than the digits waits for more than will come.
+const NO_CHUNK: &[u8] = b"ffff-broken-off\r\n";
 /// How long the peer of an ended stream is given to close.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -364,6 +367,9 @@ impl Relay {
         tracing::debug!(%failure, "an event stream was cut");
         self.doing = Doing::Ending;
         self.clean = false;
+        if self.terms.framing == Framing::Chunks && !self.terms.keeps_alive {
+            self.unsent = Bytes::from_static(NO_CHUNK);
+        }
     }
 
     /// The server stops: the client is told when to come back.

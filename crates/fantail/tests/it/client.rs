@@ -72,6 +72,8 @@ pub(crate) enum End {
     Closed,
     /// With the connection, inside a chunk, or by a reset.
     Cut,
+    /// With what is no chunk.
+    Broken,
 }
 
 impl Client {
@@ -242,6 +244,9 @@ impl Client {
             }
         };
         let size = std::str::from_utf8(&self.ahead[..line]).expect("a chunk's size");
+        if size == "ffff-broken-off" {
+            return Err(End::Broken);
+        }
         let size = usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("{size:?} is no chunk's size"));
         let whole = line + 2 + size + 2;
         while self.ahead.len() < whole {

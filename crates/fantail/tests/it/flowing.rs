@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::client::End;
 use crate::upstream::{Ending, Upstream, ok, proxied, send_until_blocked, values};
 
 /// More than all sockets and buffers between two ends hold, in bytes.
@@ -267,4 +268,22 @@ fn answers_in_chunks_reach_old_clients_without_them() {
         assert_eq!(client.rest(), b"c", "the connection's end is the body's");
         peer.reset();
     }
+}
+
+/// The `fetch` of Node takes any end of a connection that was to be closed for the end of the body.
+#[test]
+fn stream_that_breaks_off_does_not_end_like_one_that_was_to_be_closed() {
+    let upstream = Upstream::listen();
+    let server = proxied(&upstream, "", "");
+    let mut client = server.public();
+    client.ask("POST", "/a", &[("Connection", "close")], b"");
+    let mut peer = upstream.accept();
+    peer.read_head();
+    peer.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+    peer.send("9\r\ndata: 1\n\n\r\n");
+    let mut stream = client.stream();
+    assert_eq!(stream.head.get("connection"), Some("close"));
+    assert_eq!(stream.event().data, "1");
+    peer.close();
+    assert_eq!(stream.to_end(), (vec![], End::Broken));
 }

@@ -307,6 +307,21 @@ fn streams_over_http2_pass_event_by_event_and_end_as_they_end() {
 }
 
 #[test]
+fn streams_over_http2_are_recorded() {
+    let twain = Twain::start();
+    let server = twain.proxied("ping = '0'\nrecord = true\n");
+    let events = stream(&twain, &server);
+    let url = events.head.get("fantail-stream").expect("it is recorded").to_owned();
+    drop(events);
+    server.until_stat("subscribers", 0);
+    twain.send("data: 2\n\n");
+    let mut again = server.public().subscribe(&url);
+    assert_eq!(again.data(2), ["1", "2"]);
+    twain.parts.try_send(Err(io::ErrorKind::Other.into())).unwrap();
+    assert_eq!(again.to_end().1, End::Broken);
+}
+
+#[test]
 fn leaving_of_a_client_resets_its_stream_over_http2() {
     let twain = Twain::start();
     let server = twain.proxied("");

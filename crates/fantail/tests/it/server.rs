@@ -4,14 +4,12 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fantail::Server;
 use fantail::config::{Config, Span, Stop};
-use fantail::http::App;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::oneshot;
 
@@ -24,7 +22,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct TestServer {
     pub(crate) public: SocketAddr,
     pub(crate) control: SocketAddr,
-    pub(crate) app: Arc<App>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -47,15 +44,14 @@ impl TestServer {
             let runtime = runtime.worker_threads(2).enable_all().build().expect("a tokio runtime");
             runtime.block_on(async {
                 let server = Server::new(config).expect("free ports");
-                tell.send((server.public_addr(), server.control_addr(), Arc::clone(server.app())))
-                    .expect("a test that waits");
+                tell.send((server.public_addr(), server.control_addr())).expect("a test that waits");
                 let stopped = async { drop(stopped.await) };
                 server.run(stopped).await.expect("listeners that last");
             });
             runtime.shutdown_background();
         });
-        let (public, control, app) = told.recv_timeout(PATIENCE).expect("the server starts");
-        Self { public, control, app, stop: Some(stop), thread: Some(thread) }
+        let (public, control) = told.recv_timeout(PATIENCE).expect("the server starts");
+        Self { public, control, stop: Some(stop), thread: Some(thread) }
     }
 
     /// A connection to the public listener.

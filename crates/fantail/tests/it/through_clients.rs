@@ -114,10 +114,10 @@ fn chromium_is_given_nothing_but_events() {
 /// The models of tests/apps/llm.mjs that the SDKs are driven with.
 const MODELS: [&str; 6] = ["steps", "plain", "endless", "broken", "cut", "limited"];
 
-/// Drives an SDK of tests/clients with all models through these APIs.
-fn sdk_works(script: &str, apis: &[Api]) {
+/// Drives an SDK of tests/clients with all models through these APIs, on a route with further settings.
+pub(crate) fn sdk_works(script: &str, apis: &[Api], route: &str) {
     let mut app = App::start(Kind::Llm);
-    let server = app.behind_server();
+    let server = app.behind_server_with(route);
     let tee = Tee::start(server.public);
     let base = format!("http://{}", tee.address);
     let mut script = Script::start(script, &[&[&*base], &MODELS[..]].concat());
@@ -141,18 +141,18 @@ fn sdk_works(script: &str, apis: &[Api]) {
 }
 
 /// An API of tests/apps/llm.mjs.
-struct Api {
-    name: &'static str,
-    path: &'static str,
+pub(crate) struct Api {
+    pub(crate) name: &'static str,
+    pub(crate) path: &'static str,
 }
 
-const CHAT: Api = Api { name: "chat", path: "/v1/chat/completions" };
-const RESPONSES: Api = Api { name: "responses", path: "/v1/responses" };
-const MESSAGES: Api = Api { name: "messages", path: "/v1/messages" };
+pub(crate) const CHAT: Api = Api { name: "chat", path: "/v1/chat/completions" };
+pub(crate) const RESPONSES: Api = Api { name: "responses", path: "/v1/responses" };
+pub(crate) const MESSAGES: Api = Api { name: "messages", path: "/v1/messages" };
 
 impl Api {
     /// What surfaces of its events: an SDK keeps Anthropic's pings to itself.
-    fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         let said = std::fs::read(tests_folder("apps").join("llm.json")).expect("what the API says");
         let mut said: Value = serde_json::from_slice(&said).expect("JSON");
         let Value::Array(mut events) = said[self.name].take() else { panic!("no events of {}", self.name) };
@@ -201,20 +201,20 @@ impl Api {
 
 #[test]
 fn openai_for_node_works() {
-    sdk_works("openai_sdk.mjs", &[CHAT, RESPONSES]);
+    sdk_works("openai_sdk.mjs", &[CHAT, RESPONSES], "");
 }
 
 #[test]
 fn openai_for_python_works() {
-    sdk_works("openai_sdk.py", &[CHAT, RESPONSES]);
+    sdk_works("openai_sdk.py", &[CHAT, RESPONSES], "");
 }
 
 #[test]
 fn anthropic_for_node_works() {
-    sdk_works("anthropic_sdk.mjs", &[MESSAGES]);
+    sdk_works("anthropic_sdk.mjs", &[MESSAGES], "");
 }
 
 #[test]
 fn anthropic_for_python_works() {
-    sdk_works("anthropic_sdk.py", &[MESSAGES]);
+    sdk_works("anthropic_sdk.py", &[MESSAGES], "");
 }

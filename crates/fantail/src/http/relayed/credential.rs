@@ -13,10 +13,23 @@ const COUNTERS: [&str; 20] = [
     "_cfuvid", "__hs", "ajs_", "amp_", "mp_", "ph_", "_dd_s",
 ];
 
+/// Fields that admit whoever sends them. Programs that ask language models have keys of their own: of Anthropic, Azure, Google.
+const ADMITTING: [HeaderName; 4] = [
+    AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+
+/// Whether a request says who makes it.
+pub fn is_given(request: &HeaderMap) -> bool {
+    request.contains_key(COOKIE) || ADMITTING.iter().any(|name| request.contains_key(name))
+}
+
 /// Two keys, so that the digest has 128 bits.
 static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
 
-/// `Authorization` and the cookies of a request, digested. Requests without either are all alike: for them only a token
+/// `Authorization`, API keys and the cookies of a request, digested. Requests without either are all alike: for them only a token
 /// or a sealed id counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Credential([u64; 2]);
@@ -45,8 +58,8 @@ impl Credential {
         }
         cookies.retain(|(name, _)| counts(name, named));
         cookies.sort_unstable();
-        let authorization: Vec<_> = values(request, &AUTHORIZATION).collect();
-        Self(KEYS.each_ref().map(|key| key.hash_one((&authorization, &cookies))))
+        let admitting = ADMITTING.each_ref().map(|name| values(request, name).collect::<Vec<_>>());
+        Self(KEYS.each_ref().map(|key| key.hash_one((&admitting, &cookies))))
     }
 }
 
@@ -86,6 +99,8 @@ mod tests {
         assert_eq!(bearer("Bearer a"), bearer("Bearer a"));
         assert_ne!(bearer("Bearer a"), bearer("Bearer b"));
         assert_ne!(bearer("Bearer a"), Credential::of(&HeaderMap::new(), &[]));
+        let all = ADMITTING.map(|name| Credential::of(&headers(&[(name, "a")]), &[]));
+        assert!((0..all.len()).all(|at| !all[..at].contains(&all[at])), "what is said where matters");
         assert_eq!(of_cookies("a=1; b=2", &[]), of_cookies("b=2;a=1", &[]));
         assert_ne!(of_cookies("a=1; b=2", &[]), of_cookies("a=1; b=3", &[]));
         assert_ne!(of_cookies("a=1; b=2", &[]), of_cookies("a=1", &[]));

@@ -139,17 +139,23 @@ impl<K: Eq + Hash + Clone> Opener<'_, K> {
 
     /// Sends those who wait their own ways.
     pub(super) fn decline(self) {
+        // Whoever enters again finds nothing.
+        self.leave();
         self.tell.send_replace(Some(None));
     }
-}
 
-impl<K: Eq + Hash + Clone> Drop for Opener<'_, K> {
-    fn drop(&mut self) {
+    fn leave(&self) {
         let mut places = self.openings.places.lock();
         if let Some(Place::Opening(wait)) = places.get(&self.key)
             && wait.same_channel(&self.tell.subscribe())
         {
             places.remove(&self.key);
         }
+    }
+}
+
+impl<K: Eq + Hash + Clone> Drop for Opener<'_, K> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }

@@ -21,7 +21,7 @@ use super::credential::Credential;
 use super::feed::{Ended, Feed};
 use super::openings::{Entrance, Openings};
 use super::recording::{Content, Recording, Token};
-use super::share::last_event_id;
+use super::share::{host, last_event_id};
 use super::source::Source;
 use super::{Joined, Manner, View, head};
 use crate::dialect::relayed::{Seal, Sealed};
@@ -60,6 +60,7 @@ pub struct Rules {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Repeated {
     route: usize,
+    host: Box<[u8]>,
     credential: Credential,
     key: Box<[u8]>,
 }
@@ -134,7 +135,7 @@ impl Recordings {
     /// Answers a request of a route that records: from a recording, where its `Last-Event-ID` or its `Idempotency-Key` knows
     /// one, else `open` asks the upstream, and if an event stream comes it is recorded.
     ///
-    /// Requests with one key wait for the first of them. Their contents are compared as far as their heads tell: method, target,
+    /// Requests with one key wait for the first of them, or if its answer is no stream, for the next. Their contents are compared as far as their heads tell: method, target,
     /// type and length. A stream that broke off is not repeated under its key: the next request asks anew.
     ///
     /// CANCEL SAFETY: a request that is dropped before its upstream has answered drops what `open` had begun; afterwards the
@@ -160,13 +161,14 @@ impl Recordings {
             return Ok(Joined::Answer(answer));
         }
         let repeated = Self::repeated(request, rules);
-        let opener = match &repeated {
-            None => None,
-            Some(repeated) => match self.repeated.enter(repeated).await {
+        let opener = loop {
+            let Some(repeated) = &repeated else { break None };
+            match self.repeated.enter(repeated).await {
                 Entrance::Open(source) => return Ok(self.repeat(app, slot, request, &source, manner).await),
-                Entrance::Declined => return Ok(Joined::Apart),
-                Entrance::First(opener) => Some(opener),
-            },
+                Entrance::First(opener) => break Some(opener),
+                // What its answer may have been, the next one's may be a stream.
+                Entrance::Declined => {}
+            }
         };
         let answer = open().await;
         let made = match &answer {
@@ -189,7 +191,8 @@ impl Recordings {
         let Some((number, recording)) = made else { return Ok(Joined::Alone(parts, body)) };
         self.spawn(app, number, &recording, repeated, manner, body);
         let source = &recording.source;
-        let view = View { source, style: &manner.style, start: source.beginning(&app.hub), head: source.head.clone() };
+        let view =
+            View { source, styles: &manner.styles, start: source.beginning(&app.hub), head: source.head.clone() };
         let answer = match view.answer(app, slot, request).await {
             Ok(answer) => answer,
             Err(refusal) => {
@@ -225,9 +228,9 @@ impl Recordings {
             Credential::of(&request.headers, &rules.cookies),
             Credential::after(&request.headers, &answer.headers, &rules.cookies),
         ];
-        let (style, cookies) = (Arc::clone(&manner.style), Arc::clone(&rules.cookies));
+        let (styles, cookies) = (Arc::clone(&manner.styles), Arc::clone(&rules.cookies));
         let (content, forgotten) = (Content::of(request), Notify::new());
-        let recording = Arc::new(Recording { source, style, url, token, content, cookies, credentials, forgotten });
+        let recording = Arc::new(Recording { source, styles, url, token, content, cookies, credentials, forgotten });
         let mut kept = self.kept.lock();
         if !kept.make_room(self.most) {
             tracing::warn!(path, recordings = self.most, "an event stream is not recorded: too many are");
@@ -299,7 +302,7 @@ impl Recordings {
         let key = request.headers.get("idempotency-key")?.as_bytes();
         let credential = Credential::of(&request.headers, &rules.cookies);
         let sound = (1..=LONGEST_KEY).contains(&key.len());
-        sound.then(|| Repeated { route: rules.route, credential, key: key.into() })
+        sound.then(|| Repeated { route: rules.route, host: host(request).into(), credential, key: key.into() })
     }
 
     /// Answers a request that was made before.
@@ -317,7 +320,7 @@ impl Recordings {
             Err(Refusal::KeyReused)
         } else {
             let start = source.beginning(&app.hub);
-            let view = View { source, style: &manner.style, start, head: source.head.clone() };
+            let view = View { source, styles: &manner.styles, start, head: source.head.clone() };
             view.answer(app, slot, request).await
         };
         Joined::Answer(answer.unwrap_or_else(|refusal| refusal.response()))
@@ -340,7 +343,7 @@ impl Recordings {
         }
         // Only to an EventSource a 204 says that it is over. Others end with the stream, which has nothing left but its end.
         source.arrive();
-        let view = View { source, style: &recording.style, start, head };
+        let view = View { source, styles: &recording.styles, start, head };
         Some(view.answer(app, slot, request).await.unwrap_or_else(|refusal| refusal.response()))
     }
 

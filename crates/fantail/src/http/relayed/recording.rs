@@ -10,10 +10,9 @@ use http::request::Parts as Request;
 use http::response::Parts;
 use tokio::sync::Notify;
 
-use super::View;
 use super::credential::Credential;
 use super::source::Source;
-use crate::fanout::Style;
+use super::{Styles, View};
 use crate::http::App;
 use crate::http::body::Body;
 use crate::http::error::Refusal;
@@ -22,7 +21,7 @@ use crate::http::takeover::Slot;
 /// One recording.
 pub(super) struct Recording {
     pub(super) source: Arc<Source>,
-    pub(super) style: Arc<Style>,
+    pub(super) styles: Arc<Styles>,
     /// Where it can be resumed.
     pub(super) url: String,
     pub(super) token: Token,
@@ -60,7 +59,7 @@ impl Recording {
         if seen {
             return Refusal::Subscribe(SubscribeError::Ended).response();
         }
-        let view = View { source: &self.source, style: &self.style, start, head };
+        let view = View { source: &self.source, styles: &self.styles, start, head };
         view.answer(app, slot, request).await.unwrap_or_else(|refusal| refusal.response())
     }
 }

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fantail_hub::{ChannelName, StartAt, SubscribeError};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts as Request;
 use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, Response};
 use http_body::Body as HttpBody;
 
+use super::credential;
 use super::feed::Feed;
 use super::openings::{Entrance, Opener, Openings};
 use super::source::Source;
@@ -35,7 +36,7 @@ const MOST: usize = 10_000;
 pub struct Rules {
     /// Request headers in which they must agree, beside host and URL.
     pub headers: Vec<HeaderName>,
-    /// Requests with `Cookie` or `Authorization` share as well, with whoever sends the same URL: what the upstream answers is for
+    /// Requests with `Cookie`, `Authorization` or an API key share as well, with whoever sends the same URL: what the upstream answers is for
     /// everybody.
     pub credentials: bool,
 }
@@ -48,12 +49,12 @@ impl Key {
     /// The key of a request on the route of this number; `None` if it is not to be shared.
     pub fn of(route: usize, rules: &Rules, request: &Request) -> Option<Self> {
         let headers = &request.headers;
-        let has_credentials = headers.contains_key(COOKIE) || headers.contains_key(AUTHORIZATION);
         let has_body = headers.contains_key(TRANSFER_ENCODING)
             || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
         // One URL may serve WebSockets as well.
         let is_upgrade = headers.contains_key(UPGRADE);
-        if request.method != Method::GET || has_body || is_upgrade || (has_credentials && !rules.credentials) {
+        let is_personal = credential::is_given(headers) && !rules.credentials;
+        if request.method != Method::GET || has_body || is_upgrade || is_personal {
             return None;
         }
         let mut key = route.to_be_bytes().to_vec();
@@ -62,9 +63,7 @@ impl Key {
             key.extend_from_slice(&part.len().to_be_bytes());
             key.extend_from_slice(part);
         };
-        let host = request.uri.authority().map(|authority| authority.as_str().as_bytes());
-        let host = host.or_else(|| headers.get(HOST).map(HeaderValue::as_bytes)).unwrap_or_default();
-        add(&host.to_ascii_lowercase());
+        add(&host(request));
         add(request.uri.path().as_bytes());
         // No query is not an empty one to every upstream.
         add(&[u8::from(request.uri.query().is_some())]);
@@ -209,7 +208,7 @@ impl Shares {
             // What is no longer kept was not asked for.
             None => StartAt::Oldest,
         };
-        let view = View { source, style: &manner.style, start, head: source.head.clone() };
+        let view = View { source, styles: &manner.styles, start, head: source.head.clone() };
         match view.answer(app, slot, request).await {
             Ok(answer) => answer,
             // Its end came first, and is all that is left for this viewer. It is no reason not to come back.
@@ -217,6 +216,13 @@ impl Shares {
             Err(refusal) => refusal.response(),
         }
     }
+}
+
+/// Whom a request is for.
+pub(super) fn host(request: &Request) -> Vec<u8> {
+    let host = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = host.or_else(|| request.headers.get(HOST).map(HeaderValue::as_bytes));
+    host.unwrap_or_default().to_ascii_lowercase()
 }
 
 /// What a client says that it has seen.
@@ -272,6 +278,7 @@ mod tests {
             ("HEAD", ("host", "h")),
             ("GET", ("cookie", "a=b")),
             ("GET", ("authorization", "Bearer x")),
+            ("GET", ("x-api-key", "x")),
             ("GET", ("content-length", "1")),
             ("GET", ("transfer-encoding", "chunked")),
             ("GET", ("upgrade", "websocket")),
