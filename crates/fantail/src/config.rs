@@ -38,6 +38,7 @@ pub use self::{
     control::Control,
     cors::Cors,
     error::{ConfigError, Origin},
+    header::Fields,
     host::Host,
     hub::{Hub, Retention},
     idempotency::Idempotency,

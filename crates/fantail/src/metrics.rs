@@ -72,7 +72,7 @@ pub struct HttpMetrics {
 }
 
 /// Why requests to upstreams failed, as labels; in the order in which [`ProxyMetrics::failures`] counts them.
-pub const FAILURES: [&str; 11] = [
+pub const FAILURES: [&str; 12] = [
     "connect",
     "connect_timeout",
     "all_down",
@@ -84,6 +84,7 @@ pub const FAILURES: [&str; 11] = [
     "client_body",
     "http2",
     "loop",
+    "descriptors",
 ];
 
 /// The figures of the proxy.

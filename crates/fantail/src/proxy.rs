@@ -1,6 +1,7 @@
 //! The streaming reverse proxy: asks upstreams, and passes their answers on as they come. Knows neither the hub nor the
 //! routes: who asks decides what becomes of an answer.
 
+mod answer;
 mod body;
 mod chunks;
 mod client;
@@ -14,6 +15,7 @@ mod reconnect;
 mod relay;
 mod request;
 pub mod rewrite;
+mod route;
 mod server;
 mod socket;
 mod tunnel;
@@ -26,34 +28,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::config::{self, Config};
 use crate::metrics::{self, Metrics, ProxyMetrics};
+pub use answer::Answer;
 pub use body::Body;
 pub use client::{Back, Client};
 pub use failure::Failure;
 pub use relay::Stopping;
 pub use request::wants_events;
+pub use route::Route;
 pub use server::Shown;
 
-use fields::{Options, has_essence, is_inward};
+use answer::{head_lines, may_beat};
 use head::{keeps_alive, write_field};
 use origin::Trust;
-use pulse::Pulse;
 use reconnect::{Again, Asker, Feed};
 use relay::{Framing, Terms};
-use request::{Changes, EVENT_STREAM, Making, Outgoing};
-use rewrite::Rewrite;
+use request::{Making, Outgoing};
 use upstream::{Answered, BodyLimits, Tunnelled, Upstream};
-
-/// Tells an outer nginx to pass a stream on as it comes.
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// All upstreams, and what is said to each of them.
 #[derive(Debug)]
@@ -65,22 +62,6 @@ pub struct Proxy {
     body_silence: Duration,
     metrics: Arc<ProxyMetrics>,
     stopping: Stopping,
-}
-
-/// What a proxy route does to requests and answers.
-#[derive(Debug)]
-pub struct Route {
-    upstream: Arc<Upstream>,
-    rewrite: Rewrite,
-    request: Changes,
-    response: Changes,
-    max_body: u64,
-    ping: Duration,
-    stall_limit: Duration,
-    /// Answers are asked for as they are, whatever the client accepts: they are to be read here.
-    identity: bool,
-    /// Streams that break off are taken up again.
-    reconnect: bool,
 }
 
 /// A request to be passed on.
@@ -108,17 +89,6 @@ pub enum Reply {
     Answer(Answer),
     /// The connection changes to another protocol.
     Upgrade(Tunnel),
-}
-
-/// An upstream's answer, without what belonged to its connection.
-#[derive(Debug)]
-pub struct Answer {
-    /// Its status and fields; those that speak to a proxy are still among them.
-    pub parts: http::response::Parts,
-    /// Its body.
-    pub body: Body,
-    /// It is an event stream.
-    events: bool,
 }
 
 /// A tunnel that is ready to be dug.
@@ -150,17 +120,7 @@ impl Proxy {
     /// Compiles a proxy route; `None` where its upstream does not exist, which the configuration rules out.
     pub fn route(&self, route: &config::Route, stream: &config::Stream) -> Option<Route> {
         let upstream = self.upstreams.get(route.upstream.as_ref()?)?;
-        Some(Route {
-            upstream: Arc::clone(upstream),
-            rewrite: Rewrite::new(route),
-            request: changes(&route.set_request, &route.remove_request),
-            response: changes(&route.set_response, &route.remove_response),
-            max_body: route.max_body.bytes() as u64,
-            ping: route.ping.unwrap_or(stream.ping).get(),
-            stall_limit: route.stall_limit.unwrap_or(stream.stall_limit).get(),
-            identity: route.identity || route.share || route.record || route.reconnect,
-            reconnect: route.reconnect,
-        })
+        Some(Route::new(upstream, route, stream))
     }
 
     /// The servers of every upstream, as statistics show them.
@@ -205,6 +165,11 @@ impl Proxy {
             identity: route.identity,
         };
         let outgoing = Outgoing::new(request, making)?;
+        let announced =
+            request.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if route.max_body != 0 && announced.is_some_and(|length| length > route.max_body) {
+            return Err(Failure::ClientTooLarge(route.max_body));
+        }
         let limits = BodyLimits { silence: self.body_silence, size: route.max_body };
         let speaks = request.version == Version::HTTP_11;
         let told = |status, headers: &HeaderMap| {
@@ -252,7 +217,10 @@ impl Proxy {
         } else {
             Framing::Chunks
         };
-        let keeps_alive = keeps_alive(request.version, &request.headers) && framing != Framing::Close;
+        // Where a request had both Content-Length and Transfer-Encoding, hyper has dropped the former without a word, and
+        // whoever is in front may have counted by it (RFC 9112 §6.1).
+        let clear = !request.headers.contains_key(TRANSFER_ENCODING);
+        let keeps_alive = keeps_alive(request.version, &request.headers) && clear && framing != Framing::Close;
         let mut head = head_lines(parts.status, &parts.headers);
         head.truncate(head.len() - 2);
         if framing == Framing::Chunks {
@@ -329,135 +297,9 @@ fn bare(request: &Parts) -> Parts {
     parts
 }
 
-impl Answer {
-    fn new(request: &Parts, route: &Route, status: StatusCode, headers: HeaderMap, mut body: Body) -> Self {
-        let options = Options::of(&headers);
-        // Where there is no body, or no more than a length, the field tells the length that there would be.
-        let chunked = headers.contains_key(TRANSFER_ENCODING);
-        let mut kept = HeaderMap::with_capacity(headers.len());
-        let mut last = None;
-        for (name, value) in headers {
-            last = name.or(last);
-            let Some(name) = &last else { continue };
-            if !(options.take(name) || chunked && *name == CONTENT_LENGTH) {
-                kept.append(name.clone(), value);
-            }
-        }
-        let events = is_events(request, status, &kept);
-        route.response.apply(&mut kept);
-        if events {
-            let policy = match kept.get(CACHE_CONTROL).map(HeaderValue::as_bytes) {
-                None => HeaderValue::from_static("no-store, no-transform"),
-                Some(policy) if policy.windows(12).any(|word| word.eq_ignore_ascii_case(b"no-transform")) => {
-                    HeaderValue::from_bytes(policy)
-                        .unwrap_or_else(|_| HeaderValue::from_static("no-store, no-transform"))
-                }
-                Some(policy) => HeaderValue::from_bytes(&[policy, b", no-transform"].concat())
-                    .unwrap_or_else(|_| HeaderValue::from_static("no-store, no-transform")),
-            };
-            kept.insert(CACHE_CONTROL, policy);
-        }
-        let length = kept.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        body.set_length(length.filter(|_| request.method != Method::HEAD));
-        let (mut parts, ()) = Response::new(()).into_parts();
-        parts.status = status;
-        parts.headers = kept;
-        Self { parts, body, events }
-    }
-
-    /// An answer that was taken apart.
-    pub fn again(request: &Parts, parts: http::response::Parts, body: Body) -> Self {
-        let events = is_events(request, parts.status, &parts.headers);
-        Self { parts, body, events }
-    }
-
-    /// Whether it is an event stream that goes on with a body.
-    pub fn is_events(&self) -> bool {
-        self.events
-    }
-
-    /// Whether its request has been sent whole, so that the client's socket may be taken from HTTP.
-    pub fn is_free(&mut self) -> bool {
-        self.body.is_sent()
-    }
-
-    /// Waits until its request has been sent whole, or as much of it as the server takes.
-    ///
-    /// CANCEL SAFETY: nothing is lost.
-    ///
-    /// # Errors
-    /// [`Failure`], where the client or the server lets it wait for too long.
-    pub async fn sent(&mut self) -> Result<(), Failure> {
-        self.body.sent().await
-    }
-
-    /// Whether its body comes as the client is to read it, without a coding on top.
-    pub fn is_plain(&self) -> bool {
-        let codings = self.parts.headers.get_all(CONTENT_ENCODING);
-        codings.iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-    }
-
-    /// Takes out what speaks to a proxy and not to the client.
-    pub fn keep_inward(&mut self) {
-        let inward: Vec<_> = self.parts.headers.keys().filter(|name| is_inward(name)).cloned().collect();
-        for name in inward {
-            self.parts.headers.remove(name);
-        }
-        if self.events {
-            self.parts.headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-        }
-    }
-
-    /// The answer as HTTP sends it, with heartbeats where it is an event stream.
-    pub fn into_response(mut self, route: &Route) -> Response<Body> {
-        if self.events {
-            self.body.endless();
-            let pulse = if may_beat(&self.parts) { Pulse::new(route.ping) } else { None };
-            self.body.beat(pulse.filter(|_| !self.parts.headers.contains_key(CONTENT_LENGTH)));
-        }
-        Response::from_parts(self.parts, self.body)
-    }
-}
-
 impl Tunnel {
     /// Passes bytes both ways until both ends are done.
     pub async fn run(self, client: Client) {
         tunnel::run(client, self.head, self.upstream, self.idle, self.metrics).await;
     }
-}
-
-/// Whether an answer is an event stream that goes on with a body.
-fn is_events(request: &Parts, status: StatusCode, headers: &HeaderMap) -> bool {
-    status == StatusCode::OK
-        && request.method != Method::HEAD
-        && headers.get(CONTENT_TYPE).is_some_and(|kind| has_essence(kind, EVENT_STREAM))
-}
-
-/// Whether comments may be put into a body: not where its bytes are coded, counted or signed.
-fn may_beat(parts: &http::response::Parts) -> bool {
-    let digests = ["repr-digest", "content-digest", "digest"];
-    !parts.headers.contains_key(CONTENT_ENCODING)
-        && !parts.headers.contains_key(CONTENT_LENGTH)
-        && digests.iter().all(|digest| !parts.headers.contains_key(*digest))
-}
-
-/// A head as it is sent to a client, with the blank line behind it.
-fn head_lines(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
-    let options = Options::of(headers);
-    let reason = status.canonical_reason().unwrap_or("");
-    let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
-    for (name, value) in headers {
-        if !options.take(name) && *name != CONNECTION && (!is_inward(name) || *name == ACCEL_BUFFERING) {
-            write_field(&mut head, name, value);
-        }
-    }
-    head.extend_from_slice(b"\r\n");
-    head
-}
-
-fn changes(set: &BTreeMap<String, String>, remove: &[String]) -> Changes {
-    // Both were checked when the configuration was read.
-    let name = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
-    let field = |(key, value): (&String, &String)| Some((name(key)?, HeaderValue::from_str(value).ok()?));
-    Changes { set: set.iter().filter_map(field).collect(), remove: remove.iter().filter_map(|key| name(key)).collect() }
 }

@@ -1,8 +1,72 @@
 //! Header fields that routes set and remove: which names and values there can be (RFC 9110 §5.1, §5.5).
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
 
-use super::error::{Problem, require};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{
+    error::{Problem, require},
+    secret::MASK,
+    section::{Kind, Setting},
+};
+
+/// Words in a field's name that tell of a secret in its value.
+const TELLING: [&str; 7] = ["authorization", "cookie", "key", "token", "secret", "password", "credential"];
+
+/// Header fields by name. Values that may be secrets are shown as `***`.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Fields(BTreeMap<String, String>);
+
+impl Fields {
+    fn shown(&self) -> BTreeMap<&str, &str> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), if is_telling(name) { MASK } else { value.as_str() }))
+            .collect()
+    }
+}
+
+impl Deref for Fields {
+    type Target = BTreeMap<String, String>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl FromIterator<(String, String)> for Fields {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(fields: I) -> Self {
+        Self(fields.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown().fmt(f)
+    }
+}
+
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.shown())
+    }
+}
+
+impl Setting for Fields {
+    const KIND: Kind = Kind::Value {
+        name: "table of strings",
+        allowed: "a table of strings, such as { \"X-Env\" = \"prod\" }",
+        text: false,
+    };
+}
+
+fn is_telling(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    TELLING.iter().any(|word| name.contains(word))
+}
 
 /// Fields that belong to one connection, or say where a message ends: the proxy writes them itself (RFC 9110 §7.6.1).
 const OWN: [&str; 9] = [
@@ -38,6 +102,12 @@ pub(super) fn check_set(key: &str, fields: &BTreeMap<String, String>) -> Result<
     for (name, value) in fields {
         let key = format!("{key}.{name}");
         check_changed(&key, name)?;
+        // SECURITY: whoever saves the listing of `fantail check` as a configuration would send the mask instead.
+        require(
+            value != MASK || !is_telling(name),
+            key.as_str(),
+            "is \"***\", which is how secrets are shown, write the secret itself",
+        )?;
         // SECURITY: values may be credentials and are not repeated.
         let plain =
             value.trim_ascii() == value && value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
@@ -70,6 +140,17 @@ mod tests {
 
     fn set(name: &str, value: &str) -> Result<(), String> {
         check_set("s", &BTreeMap::from([(name.to_owned(), value.to_owned())])).map_err(|problem| problem.reason)
+    }
+
+    #[test]
+    fn fields_that_may_hold_secrets_are_masked() {
+        let fields = [("Authorization", "Bearer hunter2"), ("X-Api-Key", "hunter2"), ("X-Env", "prod")];
+        let fields: Fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+        for shown in [toml::to_string(&fields).unwrap(), format!("{fields:?}")] {
+            assert!(!shown.contains("hunter2") && shown.contains("***") && shown.contains("prod"), "{shown}");
+        }
+        assert!(set("X-Api-Key", "***").unwrap_err().contains("write the secret itself"));
+        assert_eq!(set("X-Stars", "***"), Ok(()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Gap, Host, Pattern, Size, Span, Upstream,
     error::{Problem, require},
-    header::{check_name, check_removed, check_set},
+    header::{Fields, check_name, check_removed, check_set},
     section::{Section, choice, defaults, section},
     spelling::nearest,
 };
@@ -113,11 +113,11 @@ section! {
         /// The path that the upstream is asked for, such as `/v2/{path...}`; left out, the path as it came.
         rewrite: Option<String> = None,
         /// Header fields that requests to the upstream get, instead of those of that name.
-        set_request: BTreeMap<String, String> = BTreeMap::new(),
+        set_request: Fields = Fields::default(),
         /// Header fields that requests to the upstream lose.
         remove_request: Vec<String> = Vec::new(),
         /// Header fields that answers get, instead of those of that name.
-        set_response: BTreeMap<String, String> = BTreeMap::new(),
+        set_response: Fields = Fields::default(),
         /// Header fields that answers lose.
         remove_response: Vec<String> = Vec::new(),
         /// Largest body of a request; a larger one is refused with 413. 0 means no limit.

@@ -10,7 +10,7 @@ use serde::{
 use super::section::{Kind, Setting};
 
 /// What is shown in the place of a secret.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
 /// A non-empty secret; `Debug` and `Serialize` show `***`.
 #[derive(Clone, PartialEq, Eq)]

@@ -185,14 +185,6 @@ impl Setting for Vec<String> {
         Kind::Value { name: "list of strings", allowed: "a list of strings, such as [\"a\", \"b\"]", text: false };
 }
 
-impl Setting for BTreeMap<String, String> {
-    const KIND: Kind = Kind::Value {
-        name: "table of strings",
-        allowed: "a table of strings, such as { \"X-Env\" = \"prod\" }",
-        text: false,
-    };
-}
-
 impl<T: Section> Setting for Vec<T> {
     const KIND: Kind = Kind::Tables { fields: T::FIELDS, defaults: defaults::<T> };
 }

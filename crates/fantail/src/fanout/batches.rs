@@ -17,10 +17,13 @@ const BATCHES: usize = 8;
 /// What was gathered lately.
 #[derive(Default)]
 pub(super) struct Batches {
-    /// By channel, not by room: a room's number is used again for another channel, and while a channel is held here its
-    /// address is not.
-    recent: VecDeque<(Arc<Channel>, *const Style, Framing, Rc<Batch>)>,
+    /// By channel, not by room: a room's number is used again for another channel. While a channel and a style are held here
+    /// their addresses are not used again, which matters where a style is one subscriber's alone.
+    recent: VecDeque<Gathered>,
 }
+
+/// A batch, and what it was gathered for.
+type Gathered = (Arc<Channel>, Arc<Style>, Framing, Rc<Batch>);
 
 impl Batches {
     pub(super) fn clear(&mut self) {
@@ -57,9 +60,9 @@ impl Batches {
             return None;
         }
         let cursor = conn.progress.cursor();
-        let style = Arc::as_ptr(&conn.style);
+        let style = &conn.style;
         let shared = self.recent.iter().find(|(from, of, framing, batch)| {
-            Arc::ptr_eq(from, source) && std::ptr::eq(*of, style) && *framing == conn.framing && batch.suits(cursor)
+            Arc::ptr_eq(from, source) && Arc::ptr_eq(of, style) && *framing == conn.framing && batch.suits(cursor)
         });
         if let Some((.., batch)) = shared
             && batch.next().seen() <= Some(view.until)
@@ -72,7 +75,7 @@ impl Batches {
         if self.recent.len() == BATCHES {
             self.recent.pop_back();
         }
-        self.recent.push_front((Arc::clone(source), style, conn.framing, Rc::clone(&batch)));
+        self.recent.push_front((Arc::clone(source), Arc::clone(style), conn.framing, Rc::clone(&batch)));
         Some(batch)
     }
 }

@@ -137,7 +137,9 @@ fn told(failure: &Failure) -> String {
         Failure::ClientBody | Failure::ClientSilent(_) | Failure::ClientTooLarge(_) | Failure::Loop(_) => {
             failure.to_string()
         }
-        Failure::Connect { .. } | Failure::AllDown { .. } => "the application cannot be reached".to_owned(),
+        Failure::Connect { .. } | Failure::AllDown { .. } | Failure::Descriptors { .. } => {
+            "the application cannot be reached".to_owned()
+        }
         Failure::ConnectTimeout { .. } | Failure::FirstByte(_) | Failure::Idle(_) => {
             "the application did not answer in time".to_owned()
         }

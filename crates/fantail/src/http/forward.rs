@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -227,6 +228,10 @@ impl Forward {
             return self.soften(app, request, &HeaderMap::new(), &refusal.to_string());
         }
         let mut response = refusal.response();
+        if request.headers.contains_key(EXPECT) {
+            // What the client sends next may be the body that it held back or another request.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if status.is_server_error() && wants_html(&request.headers) {
             *response.body_mut() = Body::Full(page(status, refusal).into());
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
@@ -284,10 +289,17 @@ fn check(request: &Parts) -> Result<(), Refusal> {
     if is_ambiguous(path) {
         return Err(Refusal::Ambiguous(path.to_owned()));
     }
+    if !request.uri.path_and_query().is_none_or(|target| target.as_str().is_ascii()) {
+        return Err(Refusal::Unclear("a target has only ASCII characters, others are to be percent-encoded"));
+    }
     let mut hosts = request.headers.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() || (host.is_none() && request.version == Version::HTTP_11) {
         return Err(Refusal::Unclear("a request has exactly one Host"));
+    }
+    let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    if !host.map(HeaderValue::as_bytes).into_iter().chain(authority).all(is_authority) {
+        return Err(Refusal::Unclear("the host is not one"));
     }
     let mut codings = request.headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next()
@@ -299,6 +311,13 @@ fn check(request: &Parts) -> Result<(), Refusal> {
         return Err(Refusal::Unclear("Content-Length is not a number"));
     }
     Ok(())
+}
+
+/// Whether a host, with or without a port, has only characters that one may have (RFC 3986 §3.2.2). A comma may be one, but
+/// looks like a list, and whatever stands before an `@` is not for servers (RFC 9110 §4.2.4).
+fn is_authority(host: &[u8]) -> bool {
+    let plain = host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(byte));
+    plain && (host.is_empty() || Authority::try_from(host).is_ok())
 }
 
 fn is_event_source(request: &Parts) -> bool {

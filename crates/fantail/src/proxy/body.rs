@@ -8,14 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::{Instant, Sleep};
 
 use super::exchange::{Exchange, Piece};
 use super::failure::Failure;
 use super::pulse::{BEAT, Pulse};
 use super::server::Busy;
-use super::twain::Sent;
+use super::twain::{Sent, trailing};
 use crate::metrics::{self, ProxyMetrics};
 
 /// Where a body comes from.
@@ -34,17 +33,13 @@ pub(super) enum Source {
     },
 }
 
-impl Source {
-    fn is_over(&self) -> bool {
-        matches!(self, Self::Plain(exchange) if exchange.is_over())
-    }
-}
-
 /// A body.
 #[derive(Debug)]
 pub struct Body {
     /// `None` once it has ended.
     source: Option<Source>,
+    /// The request behind it had been sent when it ended.
+    sent: bool,
     /// For HTTP/2, whose timers are not its exchange's.
     silence: Option<Pin<Box<Sleep>>>,
     /// Puts heartbeats between events, where the body is handed out as frames.
@@ -56,16 +51,9 @@ pub struct Body {
 
 impl Body {
     pub(super) fn new(source: Source, metrics: Arc<ProxyMetrics>) -> Self {
-        let mut body = Self { source: Some(source), silence: None, pulse: None, length: None, metrics };
+        let mut body = Self { source: Some(source), sent: false, silence: None, pulse: None, length: None, metrics };
         body.let_go();
         body
-    }
-
-    /// Gives the connection back as soon as the body's length has been read: nobody asks for more of it.
-    fn let_go(&mut self) {
-        if let Some(Source::Plain(exchange)) = self.source.take_if(|source| source.is_over()) {
-            exchange.finish();
-        }
     }
 
     /// Silence is no failure: the body is an event stream.
@@ -91,9 +79,22 @@ impl Body {
         match &mut self.source {
             Some(Source::Plain(exchange)) => exchange.is_sent(),
             Some(Source::Twain { sent, .. }) => {
-                sent.as_mut().is_none_or(|sent| matches!(sent.try_recv(), Err(TryRecvError::Closed)))
+                // It is told once.
+                if sent.as_mut().is_some_and(|sent| sent.try_recv().is_ok()) {
+                    *sent = None;
+                }
+                sent.is_none()
             }
-            None => true,
+            None => self.sent,
+        }
+    }
+
+    /// Whether the client may still wait for leave to send the body of its request.
+    pub(super) fn is_held(&self) -> bool {
+        match &self.source {
+            Some(Source::Plain(exchange)) => exchange.is_held(),
+            Some(Source::Twain { .. }) => false,
+            None => !self.sent,
         }
     }
 
@@ -148,7 +149,7 @@ impl Body {
                     self.silence = None;
                     match frame.into_data() {
                         Ok(data) => Ok(Piece::Data(data)),
-                        Err(frame) => Ok(Piece::End(frame.into_trailers().ok())),
+                        Err(frame) => Ok(Piece::End(frame.into_trailers().ok().map(trailing))),
                     }
                 }
                 Poll::Ready(Some(Err(source))) => {
@@ -172,16 +173,28 @@ impl Body {
     fn note<T>(&mut self, piece: &Result<Piece<T>, Failure>) {
         match piece {
             Ok(Piece::Data(_)) => self.let_go(),
-            Ok(Piece::End(_)) => {
-                if let Some(Source::Plain(exchange)) = self.source.take() {
-                    exchange.finish();
-                }
-            }
+            Ok(Piece::End(_)) => self.finish(),
             Err(failure) => {
                 self.source = None;
                 metrics::add(&self.metrics.failures[failure.reason()], 1);
                 tracing::info!(%failure, "an upstream's answer was cut");
             }
+        }
+    }
+}
+
+impl Body {
+    /// Lets go of the exchange where the last byte has been read: whoever counts bytes does not ask for what is behind them.
+    fn let_go(&mut self) {
+        if matches!(&self.source, Some(Source::Plain(exchange)) if exchange.is_read()) {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        self.sent = self.is_sent();
+        if let Some(Source::Plain(exchange)) = self.source.take() {
+            exchange.finish();
         }
     }
 }

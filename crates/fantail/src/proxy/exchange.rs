@@ -96,14 +96,19 @@ impl Exchange {
         self.upload
     }
 
-    /// Whether the whole answer has been read, as far as its length tells.
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.length, Length::Bytes(0))
+    /// Whether the whole request has been sent, so that nothing of its body is left with the client.
+    pub(super) fn is_sent(&self) -> bool {
+        self.upload.is_done()
     }
 
-    /// Whether the whole request has been sent.
-    pub(super) fn is_sent(&self) -> bool {
-        self.upload.is_over()
+    /// Whether the client still waits for leave to send its body.
+    pub(super) fn is_held(&self) -> bool {
+        self.upload.is_held()
+    }
+
+    /// Whether nothing more of the answer is to come.
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self.length, Length::Bytes(0))
     }
 
     /// Silence is no failure from here on.
@@ -154,7 +159,7 @@ impl Exchange {
                 } else {
                     self.keeps_alive = head.keeps_alive;
                 }
-                self.begun = !head.status.is_informational();
+                self.begun = true;
                 self.patience.moved();
                 return Poll::Ready(Ok(head));
             }

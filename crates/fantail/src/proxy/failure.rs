@@ -25,6 +25,14 @@ pub enum Failure {
         /// The time it had.
         limit: Duration,
     },
+    /// This process has no descriptor left for a connection.
+    #[error("no descriptor is left for a connection to {server}")]
+    Descriptors {
+        /// The server.
+        server: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Every server is being passed over, and the one that was tried all the same failed.
     #[error("every server of the upstream is failing; the last try: {last}")]
     AllDown {
@@ -92,7 +100,7 @@ impl Failure {
             | Self::Truncated(_)
             | Self::Http2 { .. }
             | Self::Upgrade => StatusCode::BAD_GATEWAY,
-            Self::AllDown { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::AllDown { .. } | Self::Descriptors { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout { .. } | Self::FirstByte(_) | Self::Idle(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientBody => StatusCode::BAD_REQUEST,
             Self::ClientSilent(_) => StatusCode::REQUEST_TIMEOUT,
@@ -115,6 +123,7 @@ impl Failure {
             Self::ClientBody | Self::ClientSilent(_) | Self::ClientTooLarge(_) => 8,
             Self::Http2 { .. } => 9,
             Self::Loop(_) => 10,
+            Self::Descriptors { .. } => 11,
         }
     }
 
@@ -134,6 +143,6 @@ impl Failure {
 
     /// Whether the request has certainly not been acted upon, so that it may be sent to another server whatever it says.
     pub fn nothing_sent(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. })
+        matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::Descriptors { .. })
     }
 }

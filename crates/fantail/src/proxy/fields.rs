@@ -2,18 +2,16 @@
 //! would change the order of the others: what does not pass is left out when the head is written.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Fields that belong to one connection, whatever `Connection` names. How a body is delimited belongs to it as well.
-const HOP_BY_HOP: [HeaderName; 9] = [
+const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     TRANSFER_ENCODING,
     UPGRADE,
     TE,
-    TRAILER,
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
     HeaderName::from_static("keep-alive"),

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use super::chunks::Chunks;
 use super::failure::Failure;
-use super::fields::list;
+use super::fields::{is_ours, is_withheld, list};
 
 /// The largest head of an answer, in bytes.
 pub(super) const MAX_HEAD: usize = 64 << 10;
@@ -31,7 +31,7 @@ pub(super) enum Length {
     /// So many bytes, or so many that are left.
     Bytes(u64),
     /// By chunks.
-    Chunks(Box<Chunks>),
+    Chunks(Chunks),
     /// By the end of the connection.
     Close,
 }
@@ -122,7 +122,7 @@ fn length_of(status: StatusCode, version: Version, headers: &HeaderMap, method: 
         return Ok(Length::Bytes(0));
     }
     Ok(match (coding, given) {
-        (Some(_), _) => Length::Chunks(Box::new(Chunks::new())),
+        (Some(_), _) => Length::Chunks(Chunks::new()),
         (None, Some(length)) => Length::Bytes(length),
         (None, None) => Length::Close,
     })
@@ -170,31 +170,34 @@ pub(super) fn trailers(section: &[u8]) -> Result<Option<HeaderMap>, Failure> {
     Ok((!trailers.is_empty()).then_some(trailers))
 }
 
-/// Whether a field may stand in a trailer section.
+/// Whether a field may stand in a trailer section: no more may be said there than in a head.
 pub(super) fn may_trail(name: &HeaderName) -> bool {
-    !matches!(
-        name.as_str(),
-        "transfer-encoding"
-            | "content-length"
-            | "host"
-            | "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "upgrade"
-            | "te"
-            | "trailer"
-            | "authorization"
-            | "proxy-authorization"
-            | "cookie"
-            | "set-cookie"
-            | "content-type"
-            | "content-encoding"
-            | "content-range"
-            | "cache-control"
-            | "expect"
-            | "max-forwards"
-            | "range"
-    )
+    !is_withheld(name)
+        && !is_ours(name)
+        && !name.as_str().starts_with("x-forwarded-")
+        && !matches!(
+            name.as_str(),
+            "transfer-encoding"
+                | "content-length"
+                | "host"
+                | "connection"
+                | "keep-alive"
+                | "proxy-connection"
+                | "upgrade"
+                | "te"
+                | "trailer"
+                | "authorization"
+                | "proxy-authorization"
+                | "cookie"
+                | "set-cookie"
+                | "content-type"
+                | "content-encoding"
+                | "content-range"
+                | "cache-control"
+                | "expect"
+                | "max-forwards"
+                | "range"
+        )
 }
 
 /// Drops line breaks in front of a status line, as a lenient server may send them behind a body.

@@ -26,8 +26,9 @@ impl Trust {
         Self { networks }
     }
 
-    fn has(&self, peer: IpAddr) -> bool {
-        self.networks.iter().any(|network| network.contains(peer))
+    /// Whether somebody is a trusted proxy.
+    pub(super) fn has(&self, peer: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(peer.to_canonical()))
     }
 
     /// Appends the lines that tell where a request for `host` came from.

@@ -96,6 +96,10 @@ pub(super) struct Pulse {
     interval: Duration,
     /// When something was last sent.
     last: Instant,
+    /// `last` is of this very moment: nothing can be due, and the timer need not be looked at.
+    fresh: bool,
+    /// The timer knows whom to wake.
+    armed: bool,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -107,6 +111,8 @@ impl Pulse {
             boundary: Boundary::new(),
             interval,
             last: Instant::now(),
+            fresh: false,
+            armed: false,
             timer: timer(),
         })
     }
@@ -115,6 +121,7 @@ impl Pulse {
     pub(super) fn follow(&mut self, bytes: &[u8]) {
         self.boundary.follow(bytes);
         self.last = Instant::now();
+        self.fresh = true;
     }
 
     /// Whether the stream is between two events.
@@ -123,8 +130,15 @@ impl Pulse {
     }
 
     /// Ready when a heartbeat is due here and now; whoever asks then sends one.
+    ///
+    /// To be polled by one task alone.
     pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let fresh = std::mem::take(&mut self.fresh);
+        if fresh && self.armed && self.last < self.timer.deadline() {
+            return Poll::Pending;
+        }
         loop {
+            self.armed = true;
             std::task::ready!(self.timer.as_mut().poll(cx));
             let now = Instant::now();
             let due = self.last + self.interval;

@@ -113,7 +113,9 @@ struct Relay {
     clean: bool,
     /// Runs while the client takes nothing, and at the end.
     patience: Option<Pin<Box<Sleep>>>,
+    /// Wakes this when the server stops; it is asked once to do so, and then only whether it has.
     stop: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    listens: bool,
 }
 
 /// Passes a stream on until either end is done. `head` is the answer's, ready to be written.
@@ -142,6 +144,7 @@ pub(super) async fn run(client: Client, head: Vec<u8>, feed: Feed, terms: Terms)
         clean: true,
         patience: None,
         stop,
+        listens: false,
     };
     drop(early);
     let over = std::future::poll_fn(|cx| relay.poll(cx)).await;
@@ -241,11 +244,7 @@ impl Relay {
                 Poll::Ready(Ok(()))
             }
             Poll::Pending => {
-                let between = self.pulse.as_ref().is_none_or(Pulse::is_between);
-                if between
-                    && let Some(stop) = &mut self.stop
-                    && stop.as_mut().poll(cx).is_ready()
-                {
+                if self.is_dismissed(cx) {
                     self.say_farewell();
                     return Poll::Ready(Ok(()));
                 }
@@ -257,6 +256,18 @@ impl Relay {
                 Poll::Ready(Ok(()))
             }
         }
+    }
+
+    /// Whether the server stops, and the stream is where it can end.
+    fn is_dismissed(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(stop) = &mut self.stop else { return false };
+        // An error means that whoever could stop us is gone.
+        let news = !self.listens || self.terms.stopping.told.has_changed().unwrap_or(true);
+        if !news || !self.pulse.as_ref().is_none_or(Pulse::is_between) {
+            return false;
+        }
+        self.listens = true;
+        stop.as_mut().poll(cx).is_ready()
     }
 
     /// Sends `out`, whose first bytes are room for a chunk's size. What the socket does not take is kept.

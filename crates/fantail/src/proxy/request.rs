@@ -96,11 +96,13 @@ impl Outgoing {
         head.extend_from_slice(b"\r\n");
 
         let plain = identity || wants_events(headers);
+        let trusted = trust.has(peer.ip());
         let resumes = HeaderName::from_static("last-event-id");
         for (name, value) in headers {
             let ours = options.take(name)
                 || is_ours(name)
                 || is_withheld(name)
+                || (!trusted && name.as_str().starts_with("x-forwarded-"))
                 || changes.touches(name)
                 || (plain && *name == ACCEPT_ENCODING)
                 || (last_event_id.is_some() && *name == resumes);
@@ -167,7 +169,7 @@ impl Outgoing {
             let name = HeaderName::from_bytes(&line[..colon]);
             let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
             if let (Ok(name), Ok(value)) = (name, value)
-                && ![HOST, TRANSFER_ENCODING, UPGRADE, http::header::CONNECTION].contains(&name)
+                && ![HOST, TRANSFER_ENCODING, UPGRADE, EXPECT, http::header::CONNECTION].contains(&name)
             {
                 map.append(name, value);
             }
@@ -179,7 +181,7 @@ impl Outgoing {
 /// What the client named as its host: in the target, which wins, or in the field (RFC 9112 §3.2.2).
 pub(super) fn host(request: &Parts) -> Option<&[u8]> {
     let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
-    authority.or_else(|| request.headers.get(HOST).map(HeaderValue::as_bytes))
+    authority.or_else(|| request.headers.get(HOST).map(HeaderValue::as_bytes)).filter(|host| !host.is_empty())
 }
 
 /// Whether the client asks for an event stream.

@@ -59,7 +59,8 @@ pub fn is_ambiguous(path: &str) -> bool {
 
 /// Whether a segment, but for its parameters, is one dot or two.
 fn is_dots(segment: &str) -> bool {
-    let name = segment.split_once(';').map_or(segment, |(name, _)| name);
+    let end = [";", "%3b", "%3B"].iter().filter_map(|mark| segment.find(mark)).min();
+    let name = &segment[..end.unwrap_or(segment.len())];
     let dot = |text: &str| [".", "%2e", "%2E"].iter().find_map(|dot| text.strip_prefix(dot)).map(str::len);
     let behind = |text: &str| dot(text).map(|left| text.len() - left);
     let Some(first) = behind(name) else { return false };
@@ -102,6 +103,8 @@ mod tests {
             "/a/%2e",
             "/a/..;x=1/b",
             "/a/%2e.;/b",
+            "/a/..%3b/b",
+            "/a/.%2e%3Bx",
             "/a/..%2fb",
             "/a/b%2F..",
             "/a\\b",
@@ -129,6 +132,7 @@ mod tests {
             "/%2e%2e%2e",
             "/a%2Fb",
             "/a;..",
+            "/a%3b..",
             "/a/%252e%252e/b",
             "/%2ea",
             "/a/;x",

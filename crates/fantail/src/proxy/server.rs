@@ -1,5 +1,6 @@
 //! One server of an upstream: its idle connections, how busy it is, and whether it has been failing.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -194,6 +195,9 @@ impl Server {
         metrics::add(&self.metrics.connects, 1);
         match timeout(limit, Socket::connect(&self.address)).await {
             Ok(Ok(socket)) => Ok(socket),
+            Ok(Err(source)) if is_exhaustion(&source) => {
+                Err(Failure::Descriptors { server: self.label.clone(), source })
+            }
             Ok(Err(source)) => Err(Failure::Connect { server: self.label.clone(), source }),
             Err(_) => Err(Failure::ConnectTimeout { server: self.label.clone(), limit }),
         }
@@ -243,4 +247,10 @@ impl Link {
             idle.push(Idle { socket: self.socket, buffer, since: Instant::now() });
         }
     }
+}
+
+/// Whether it was this process or machine that had nothing left, and not the server that refused.
+fn is_exhaustion(error: &io::Error) -> bool {
+    let number = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    matches!(number, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
 }

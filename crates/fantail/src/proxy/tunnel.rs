@@ -26,19 +26,20 @@ pub(super) async fn run(
     metrics::add(&metrics.tunnels, 1);
     let Client { mut socket, early, place, .. } = client;
     let Tunnelled { socket: mut server, early: answered, busy } = upstream;
+    let moved = AtomicU64::new(0);
     let pass = async {
         socket.write_all(&head).await?;
         socket.write_all(&answered).await?;
         server.write_all(&early).await?;
-        let moved = AtomicU64::new(0);
         let mut one = Counting { socket: &mut socket, moved: &moved };
         let mut other = Counting { socket: &mut server, moved: &moved };
-        tokio::select! {
-            passed = copy_bidirectional(&mut one, &mut other) => passed.map(drop),
-            () = silence(&moved, idle) => Err(io::ErrorKind::TimedOut.into()),
-        }
+        copy_bidirectional(&mut one, &mut other).await.map(drop)
     };
-    if let Err(error) = pass.await {
+    let passed = tokio::select! {
+        passed = pass => passed,
+        () = silence(&moved, idle) => Err(io::ErrorKind::TimedOut.into()),
+    };
+    if let Err(error) = passed {
         tracing::debug!(%error, "a tunnel ended");
     }
     metrics::take(&metrics.tunnels, 1);

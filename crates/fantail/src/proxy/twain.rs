@@ -1,59 +1,131 @@
 //! HTTP/2 to a server that is configured for it, in clear text with prior knowledge (RFC 9113 §3.3): one connection, many
 //! exchanges. hyper speaks it; here it is only opened, shared, and opened again when it is gone.
 
-use std::convert::Infallible;
-use std::pin::Pin;
+use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body::{Frame, SizeHint};
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::{Mutex, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{Mutex, Notify, oneshot};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::failure::Failure;
+use super::head::may_trail;
 use super::server::Server;
 
-/// A request's body, or none.
+/// A request's body on its way to a server.
 #[derive(Debug)]
 pub(super) struct Outbound {
+    /// `None` where there is none.
     body: Option<Incoming>,
-    /// Dropped with it, which tells that the library needs no more of it.
-    _over: oneshot::Sender<Infallible>,
+    /// Bytes that there may still be.
+    left: u64,
+    limit: u64,
+    course: Arc<Course>,
+    /// All of it has been read from the client.
+    whole: bool,
+    sent: Option<oneshot::Sender<()>>,
 }
 
-/// Ends when a body has been sent, or will not be.
-pub(super) type Sent = oneshot::Receiver<Infallible>;
+/// Told when a body has been taken from the client as a whole.
+///
+/// SECURITY: that the library wants no more of it is not enough. A server may refuse the rest, which then still lies with the
+/// client, and would be taken for its next request.
+pub(super) type Sent = oneshot::Receiver<()>;
+
+/// How a body on its way fares.
+#[derive(Debug, Default)]
+struct Course {
+    /// What is wrong with it: hyper knows only that something is.
+    wrong: parking_lot::Mutex<Option<Failure>>,
+    /// Pieces that the server has taken so far.
+    taken: AtomicU64,
+    /// It is the client that is waited for.
+    starved: AtomicBool,
+    /// Told when nothing more of it is wanted.
+    over: Notify,
+}
 
 impl Outbound {
-    pub(super) fn new(body: Option<Incoming>) -> (Self, Sent) {
-        let (over, sent) = oneshot::channel();
-        (Self { body, _over: over }, sent)
+    /// A body of at most `limit` bytes; 0 for any number.
+    pub(super) fn new(body: Option<Incoming>, limit: u64) -> (Self, Sent) {
+        let (tell, sent) = oneshot::channel();
+        let left = if limit == 0 { u64::MAX } else { limit };
+        (Self { body, left, limit, course: Arc::default(), whole: false, sent: Some(tell) }, sent)
     }
 }
 
-impl http_body::Body for Outbound {
+impl Body for Outbound {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
-        }
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
+        self.course.starved.store(polled.is_pending(), Ordering::Relaxed);
+        self.course.taken.fetch_add(1, Ordering::Relaxed);
+        let frame = match ready!(polled) {
+            None => {
+                self.whole = true;
+                return Poll::Ready(None);
+            }
+            Some(Err(_)) => Err(Failure::ClientBody),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if data.len() as u64 > self.left => Err(Failure::ClientTooLarge(self.limit)),
+                Ok(data) => {
+                    self.left -= data.len() as u64;
+                    Ok(Frame::data(data))
+                }
+                Err(frame) => {
+                    self.whole = true;
+                    Ok(Frame::trailers(trailing(frame.into_trailers().unwrap_or_default())))
+                }
+            },
+        };
+        Poll::Ready(Some(frame.map_err(|failure| {
+            *self.course.wrong.lock() = Some(failure);
+            io::ErrorKind::InvalidData.into()
+        })))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        if let Some(sent) = self.sent.take().filter(|_| self.whole || self.is_end_stream()) {
+            // Nobody may want to know any more.
+            let _ = sent.send(());
+        }
+        self.course.over.notify_one();
+    }
+}
+
+/// Those of some trailers that may be passed on.
+pub(super) fn trailing(trailers: HeaderMap) -> HeaderMap {
+    let mut passed = HeaderMap::with_capacity(trailers.len());
+    let mut last = None;
+    for (name, value) in trailers {
+        last = name.or(last);
+        if let Some(name) = last.as_ref().filter(|name| may_trail(name)) {
+            passed.append(name.clone(), value);
+        }
+    }
+    passed
 }
 
 /// The connection to one server.
@@ -64,22 +136,46 @@ pub(super) struct Twain {
 }
 
 impl Twain {
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer. A client that says nothing more of its body for `silence`
+    /// is given up.
     ///
     /// CANCEL SAFETY: dropping it resets the stream.
     pub(super) async fn send(
         &self,
         server: &Arc<Server>,
         request: Request<Outbound>,
+        silence: Duration,
     ) -> Result<Response<Incoming>, Failure> {
-        let failed = |source| Failure::Http2 { server: server.label().to_owned(), source };
+        let course = Arc::clone(&request.body().course);
+        let failed = |source| {
+            let theirs = course.wrong.lock().take();
+            theirs.unwrap_or_else(|| Failure::Http2 { server: server.label().to_owned(), source })
+        };
         let mut sender = self.sender(server).await?;
         sender.ready().await.map_err(failed)?;
-        let limit = server.limits.first_byte;
-        match timeout(limit, sender.send_request(request)).await {
-            Ok(answer) => answer.map_err(failed),
-            Err(_) => Err(Failure::FirstByte(limit)),
+        let mut answer = pin!(sender.send_request(request));
+        let (idle, first_byte) = (server.limits.idle, server.limits.first_byte);
+        // While the body is on its way, what counts is that it moves: the client gives, or the server takes.
+        let (mut seen, mut since) = (0, Instant::now());
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer.map_err(failed),
+                () = course.over.notified() => break,
+                () = sleep(silence.min(idle)) => {}
+            }
+            let taken = course.taken.load(Ordering::Relaxed);
+            if taken != seen {
+                (seen, since) = (taken, Instant::now());
+            } else if course.starved.load(Ordering::Relaxed) {
+                if since.elapsed() >= silence {
+                    return Err(Failure::ClientSilent(silence));
+                }
+            } else if since.elapsed() >= idle {
+                return Err(Failure::Idle(idle));
+            }
         }
+        timeout(first_byte, answer).await.map_err(|_| Failure::FirstByte(first_byte))?.map_err(failed)
     }
 
     async fn sender(&self, server: &Arc<Server>) -> Result<SendRequest<Outbound>, Failure> {

@@ -114,7 +114,7 @@ impl Upstream {
             let mut fresh = false;
             let failure = loop {
                 let attempt = if server.twain.is_some() {
-                    Self::ask_twain(server, request, &mut body).await
+                    Self::ask_twain(server, request, &mut body, limits).await
                 } else {
                     self.ask_plain(server, request, &mut body, limits, interim, fresh).await
                 };
@@ -209,6 +209,7 @@ impl Upstream {
         server: &Arc<Server>,
         request: &Outgoing,
         body: &mut Option<Incoming>,
+        limits: BodyLimits,
     ) -> Result<Answered, Attempt> {
         let twain = server.twain.as_ref().expect("only asked where there is one");
         let uri = http::Uri::builder()
@@ -217,14 +218,14 @@ impl Upstream {
             .path_and_query(request.target.as_str())
             .build()
             .map_err(|_| Failure::Malformed("the target cannot be sent over HTTP/2"))?;
-        let (outbound, sent) = Outbound::new(body.take());
+        let (outbound, sent) = Outbound::new(body.take(), limits.size);
         let mut outgoing = Request::new(outbound);
         *outgoing.method_mut() = request.method.clone();
         *outgoing.uri_mut() = uri;
         *outgoing.version_mut() = Version::HTTP_2;
         *outgoing.headers_mut() = request.fields();
         let busy = Busy::begin(server);
-        let answer = twain.send(server, outgoing).await?;
+        let answer = twain.send(server, outgoing, limits.silence).await?;
         let (parts, incoming) = answer.into_parts();
         let idle = server.limits.idle;
         let source = Source::Twain { body: incoming, sent: Some(sent), busy, idle };

@@ -186,6 +186,24 @@ impl Client {
         std::mem::take(&mut self.ahead)
     }
 
+    /// Reads so many bytes.
+    pub(crate) fn read(&mut self, length: usize) -> Vec<u8> {
+        while self.ahead.len() < length {
+            let got = self.fill().expect("a connection");
+            assert!(got > 0, "the connection ended after {:?}", String::from_utf8_lossy(&self.ahead));
+        }
+        self.ahead.drain(..length).collect()
+    }
+
+    /// Reads at most so many bytes ahead, if there are any.
+    pub(crate) fn read_some(&mut self, most: usize) {
+        let mut buffer = vec![0; most];
+        self.socket.set_nonblocking(true).expect("a socket");
+        let got = self.socket.read(&mut buffer).unwrap_or(0);
+        self.socket.set_nonblocking(false).expect("a socket");
+        self.ahead.extend_from_slice(&buffer[..got]);
+    }
+
     /// Whether the connection has ended, or does now, with nothing more to read.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.ahead.is_empty() && !matches!(self.fill(), Ok(1..))

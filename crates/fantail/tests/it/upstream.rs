@@ -89,10 +89,16 @@ impl Upstream {
     /// whose answer says `Connection: close` is closed behind it.
     pub(crate) fn serve(answer: impl FnMut(&str, &[u8]) -> Vec<u8> + Send + 'static) -> Self {
         let mut upstream = Self::listen();
-        let Listener::Tcp(listener) = &upstream.listener else { unreachable!("it listens on TCP") };
+        upstream.answer_all(answer);
+        upstream
+    }
+
+    /// The same from here on, for a server over TCP.
+    pub(crate) fn answer_all(&mut self, answer: impl FnMut(&str, &[u8]) -> Vec<u8> + Send + 'static) {
+        let Listener::Tcp(listener) = &self.listener else { panic!("only for TCP") };
         let listener = listener.try_clone().expect("a descriptor");
         let over = Arc::<AtomicBool>::default();
-        upstream.over = Some(Arc::clone(&over));
+        self.over = Some(Arc::clone(&over));
         let answer = Arc::new(Mutex::new(answer));
         std::thread::spawn(move || {
             while let Ok((socket, _)) = listener.accept() {
@@ -103,7 +109,6 @@ impl Upstream {
                 std::thread::spawn(move || Peer::new(Socket::Tcp(socket)).serve(&*answer));
             }
         });
-        upstream
     }
 
     /// Its address.
@@ -259,8 +264,10 @@ impl Peer {
         socket
     }
 
-    /// Closes the connection; a peer that reads everything sees its end.
-    pub(crate) fn close(self) {}
+    /// Closes the connection.
+    pub(crate) fn close(self) {
+        drop(self);
+    }
 
     /// Closes the sending half.
     pub(crate) fn half_close(&self) {
