@@ -238,7 +238,8 @@ impl Proxy {
         let terms = Terms {
             framing,
             keeps_alive,
-            ping: if may_beat(&parts) { route.ping } else { Duration::ZERO },
+            speaks: may_beat(&parts),
+            ping: route.ping,
             stall_limit: route.stall_limit,
             comes_back: request.method == Method::GET && wants_events(&request.headers),
             metrics: Arc::clone(&self.metrics),

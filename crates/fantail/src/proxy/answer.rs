@@ -14,7 +14,7 @@ use super::route::Route;
 
 /// Tells an outer nginx to pass a stream on as it comes.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// What caches are told of a stream of which the application says nothing.
+/// What caches are told where what the application says cannot be repeated.
 const UNCACHED: HeaderValue = HeaderValue::from_static("no-store, no-transform");
 
 /// An upstream's answer, without what belonged to its connection.
@@ -71,9 +71,10 @@ impl Answer {
         self.events
     }
 
-    /// Whether its request has been sent whole, so that the client's socket may be taken from HTTP.
+    /// Whether its request has been read and sent whole, so that the client's socket may be taken from HTTP: what is left of
+    /// a body must never be taken for the next request.
     pub fn is_free(&mut self) -> bool {
-        self.body.is_sent()
+        self.body.is_read()
     }
 
     /// Waits until its request has been sent whole, or as much of it as the server takes.
@@ -118,13 +119,13 @@ impl Answer {
     }
 }
 
-/// The `Cache-Control` of a stream: what the application says, and that nobody on the way may change it.
+/// What an event stream says of caching: what the application said, and that nobody may transform it.
 fn untransformed(headers: &HeaderMap) -> HeaderValue {
-    let said: Vec<_> = headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes).collect();
-    if said.is_empty() {
-        return UNCACHED;
+    let said = headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes).filter(|said| !said.is_empty());
+    let mut policy = said.collect::<Vec<_>>().join(&b", "[..]);
+    if policy.is_empty() {
+        policy.extend_from_slice(b"no-store");
     }
-    let mut policy = said.join(&b", "[..]);
     if !policy.windows(12).any(|word| word.eq_ignore_ascii_case(b"no-transform")) {
         policy.extend_from_slice(b", no-transform");
     }

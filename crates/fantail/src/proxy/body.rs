@@ -89,6 +89,11 @@ impl Body {
         }
     }
 
+    /// Whether nothing of the request is left to be read, and all of it was sent that could be.
+    pub(super) fn is_read(&mut self) -> bool {
+        self.is_sent() && !matches!(&self.source, Some(Source::Plain(exchange)) if !exchange.has_request())
+    }
+
     /// Whether the client may still wait for leave to send the body of its request.
     pub(super) fn is_held(&self) -> bool {
         match &self.source {

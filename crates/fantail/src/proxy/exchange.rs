@@ -96,6 +96,11 @@ impl Exchange {
         self.upload
     }
 
+    /// Whether nothing of the request's body is left to be read.
+    pub(super) fn has_request(&self) -> bool {
+        self.upload.is_read()
+    }
+
     /// Whether the whole request has been sent, so that nothing of its body is left with the client.
     pub(super) fn is_sent(&self) -> bool {
         self.upload.is_done()

@@ -44,6 +44,11 @@ impl Boundary {
         !self.open && matches!(self.at, At::Line | At::Cr)
     }
 
+    /// Whether the stream may be ended here with a last field of ours: between two events, or before anything has come.
+    pub(super) fn may_end(self) -> bool {
+        self.is_here() || self.at == At::Start
+    }
+
     /// Follows the stream over these bytes.
     pub(super) fn follow(&mut self, mut bytes: &[u8]) {
         if self.at == At::Cr
@@ -124,9 +129,9 @@ impl Pulse {
         self.fresh = true;
     }
 
-    /// Whether the stream is between two events.
-    pub(super) fn is_between(&self) -> bool {
-        self.boundary.is_here()
+    /// See [`Boundary::may_end`].
+    pub(super) fn may_end(&self) -> bool {
+        self.boundary.may_end()
     }
 
     /// Ready when a heartbeat is due here and now; whoever asks then sends one.
@@ -157,6 +162,10 @@ impl Pulse {
 
 #[cfg(test)]
 mod tests {
+    use fantail_sse::{Decoder, Item};
+    use proptest::prelude::*;
+
+    use super::super::chunks::Chunks;
     use super::*;
 
     fn after(text: &str) -> bool {
@@ -168,6 +177,132 @@ mod tests {
         }
         assert_eq!(boundary.is_here(), bytewise.is_here(), "{text:?} in one piece and byte by byte");
         boundary.is_here()
+    }
+
+    /// What a client makes of a stream.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Seen {
+        items: Vec<String>,
+        last_id: Vec<u8>,
+        beats: usize,
+    }
+
+    fn seen(stream: &[u8]) -> Seen {
+        let (mut decoder, mut seen) = (Decoder::new(), Seen::default());
+        let each = |item: Item<'_>| match item {
+            Item::Comment(b"hb") => seen.beats += 1,
+            other => seen.items.push(format!("{other:?}")),
+        };
+        decoder.feed(stream, each).unwrap();
+        seen.last_id = decoder.last_event_id().to_vec();
+        seen
+    }
+
+    fn stream() -> impl Strategy<Value = Vec<u8>> {
+        let part = prop_oneof![
+            8 => prop::sample::select(vec![
+                "\n", "\r", "\r\n", "\0", ":", " ", "data", "data:", "data: x\n", "id", "id:", "id: 1\n", "event:", "event: e\n",
+                "retry:", "7", "x", "\u{feff}", "\n\n", "\r\r", "\r\n\r\n", "data: \u{1f99c}", ": c\n", "\u{2026}",
+            ])
+            .prop_map(|part| part.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 1..4),
+        ];
+        let start = prop::sample::select(vec![&b""[..], b"\xef\xbb\xbf", b"\xef\xbb", b"\xef"]);
+        // What comes last shows whether an event that was open before it is still whole.
+        (start, prop::collection::vec(part, 0..40))
+            .prop_map(|(start, parts)| [start, &parts.concat(), b"\ndata: last\n\n"].concat())
+    }
+
+    /// Cuts `bytes` into pieces of these lengths, over and over.
+    fn pieces<'a>(mut bytes: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
+        let mut pieces = Vec::new();
+        for length in lengths.iter().cycle() {
+            if bytes.is_empty() {
+                break;
+            }
+            let (piece, rest) = bytes.split_at(bytes.len().min(*length));
+            pieces.push(piece);
+            bytes = rest;
+        }
+        pieces
+    }
+
+    fn lengths() -> impl Strategy<Value = Vec<usize>> {
+        prop_oneof![Just(vec![usize::MAX]), Just(vec![1]), prop::collection::vec(1..12_usize, 1..20)]
+    }
+
+    /// A body in chunks of these lengths, their sizes spelt in one way or another.
+    fn in_chunks(stream: &[u8], lengths: &[usize], spelling: usize) -> Vec<u8> {
+        let mut coded = Vec::new();
+        for piece in pieces(stream, lengths) {
+            let size = match spelling {
+                0 => format!("{:x}", piece.len()),
+                1 => format!("{:X}", piece.len()),
+                2 => format!("{:06x} ", piece.len()),
+                _ => format!("{:x};a=\"b;c\"", piece.len()),
+            };
+            coded.extend_from_slice(size.as_bytes());
+            coded.extend_from_slice(b"\r\n");
+            coded.extend_from_slice(piece);
+            coded.extend_from_slice(b"\r\n");
+        }
+        coded.extend_from_slice([&b"0\r\n\r\n"[..], b"0\r\nX-Sum: 1\r\n\r\n", b"000;x\r\n\r\n"][spelling % 3]);
+        coded
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2048, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn beats_wherever_they_may_be_change_nothing(
+            stream in stream(),
+            chunks in lengths(),
+            spelling in 0..4_usize,
+            reads in lengths(),
+            silences in prop::collection::vec(any::<bool>(), 1..8),
+        ) {
+            let coded = in_chunks(&stream, &chunks, spelling);
+            let (mut decoder, mut boundary) = (Chunks::new(), Boundary::new());
+            let (mut plain, mut out, mut beats) = (Vec::new(), Vec::new(), 0);
+            let mut silences = silences.into_iter().cycle();
+            for mut read in pieces(&coded, &reads) {
+                while !read.is_empty() {
+                    let step = decoder.decode(read).unwrap();
+                    plain.extend_from_slice(step.data);
+                    out.extend_from_slice(step.data);
+                    boundary.follow(step.data);
+                    read = &read[step.taken..];
+                }
+                if boundary.is_here() && silences.next() == Some(true) {
+                    out.extend_from_slice(BEAT);
+                    beats += 1;
+                }
+            }
+            prop_assert!(decoder.is_done());
+            prop_assert_eq!(&plain, &stream);
+            let expected = Seen { beats, ..seen(&stream) };
+            prop_assert_eq!(seen(&out), expected, "{}", String::from_utf8_lossy(&out));
+        }
+
+        #[test]
+        fn end_wherever_it_may_be_adds_only_what_is_said(stream in stream(), cut in any::<prop::sample::Index>()) {
+            let part = &stream[..cut.index(stream.len())];
+            let mut boundary = Boundary::new();
+            boundary.follow(part);
+            if boundary.may_end() {
+                let mut expected = seen(part);
+                expected.items.push(format!("{:?}", Item::Retry(7)));
+                prop_assert_eq!(seen(&[part, b"retry: 7\n"].concat()), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn boundary_at_the_very_beginning_is_for_an_end_and_not_for_a_beat() {
+        let mut boundary = Boundary::new();
+        assert!(boundary.may_end() && !boundary.is_here());
+        boundary.follow(b"\xef");
+        assert!(!boundary.may_end() && !boundary.is_here());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::client::Client;
 use super::exchange::Piece;
 use super::failure::Failure;
 use super::head::{may_trail, write_field};
-use super::pulse::{BEAT, Pulse};
+use super::pulse::{BEAT, Boundary, Pulse};
 use super::reconnect::Feed;
 use crate::metrics::{self, ProxyMetrics};
 
@@ -60,6 +60,8 @@ pub(super) struct Terms {
     pub(super) framing: Framing,
     /// The client means to use the connection again.
     pub(super) keeps_alive: bool,
+    /// Words of ours may stand in the stream: its bytes are neither coded nor counted.
+    pub(super) speaks: bool,
     /// Silence after which a heartbeat is due; zero for none.
     pub(super) ping: Duration,
     /// How long the client may take nothing; zero for ever.
@@ -106,6 +108,8 @@ struct Relay {
     feed: Feed,
     terms: Terms,
     pulse: Option<Pulse>,
+    /// Where the stream stands, where no pulse knows.
+    place: Boundary,
     /// What the client's socket would not take yet.
     unsent: Bytes,
     doing: Doing,
@@ -125,7 +129,7 @@ pub(super) async fn run(client: Client, head: Vec<u8>, feed: Feed, terms: Terms)
     metrics::add(&metrics.streams, 1);
     let _counted = Counted(&metrics);
     let Client { socket, early, place, back } = client;
-    let pulse = if terms.framing == Framing::Length { None } else { Pulse::new(terms.ping) };
+    let pulse = if terms.speaks { Pulse::new(terms.ping) } else { None };
     let mut told = terms.stopping.told.clone();
     let stop = terms.comes_back.then(|| -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
@@ -139,6 +143,7 @@ pub(super) async fn run(client: Client, head: Vec<u8>, feed: Feed, terms: Terms)
         feed,
         terms,
         pulse,
+        place: Boundary::new(),
         unsent: head.into(),
         doing: Doing::Streaming,
         clean: true,
@@ -169,11 +174,10 @@ impl Drop for Counted<'_> {
 
 impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Over>> {
-        if self.hears_the_end(cx)? {
-            if self.doing == Doing::Closing {
-                return Poll::Ready(Ok(Over::Closed));
+        if self.hears_the_end(cx) {
+            if self.doing != Doing::Closing {
+                metrics::add(&self.terms.metrics.clients_left, 1);
             }
-            metrics::add(&self.terms.metrics.clients_left, 1);
             return Poll::Ready(Ok(Over::Closed));
         }
         SCRATCH.with_borrow_mut(|scratch| self.move_on(cx, scratch))
@@ -222,14 +226,23 @@ impl Relay {
 
     /// Takes the next piece of the stream and sends it, or what is to be said instead.
     fn poll_feed(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<io::Result<()>> {
+        // Also where the upstream never pauses.
+        if self.is_told() && self.may_end() {
+            self.say_farewell();
+            return Poll::Ready(Ok(()));
+        }
         let Scratch { room, out } = scratch;
         out.clear();
         // Its place is in front of the data, so that both leave in one write without a copy.
         out.extend_from_slice(&[0; SIZE]);
         match self.feed.poll(cx, room, out, &self.terms.metrics) {
+            // An empty chunk would be the last.
+            Poll::Ready(Ok(Piece::Data(()))) if out.len() == SIZE => Poll::Ready(Ok(())),
             Poll::Ready(Ok(Piece::Data(()))) => {
-                if let Some(pulse) = &mut self.pulse {
-                    pulse.follow(&out[SIZE..]);
+                match &mut self.pulse {
+                    Some(pulse) => pulse.follow(&out[SIZE..]),
+                    None if self.terms.speaks => self.place.follow(&out[SIZE..]),
+                    None => {}
                 }
                 metrics::add(&self.terms.metrics.stream_bytes, (out.len() - SIZE) as u64);
                 self.send(cx, out)?;
@@ -244,9 +257,13 @@ impl Relay {
                 Poll::Ready(Ok(()))
             }
             Poll::Pending => {
-                if self.is_dismissed(cx) {
-                    self.say_farewell();
-                    return Poll::Ready(Ok(()));
+                if !self.listens
+                    && let Some(stop) = &mut self.stop
+                {
+                    self.listens = true;
+                    if stop.as_mut().poll(cx).is_ready() {
+                        cx.waker().wake_by_ref();
+                    }
                 }
                 let Some(pulse) = &mut self.pulse else { return Poll::Pending };
                 ready!(pulse.poll_due(cx));
@@ -258,16 +275,16 @@ impl Relay {
         }
     }
 
-    /// Whether the server stops, and the stream is where it can end.
-    fn is_dismissed(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(stop) = &mut self.stop else { return false };
+    /// Whether the server stops, and the client is one that can be told so.
+    fn is_told(&self) -> bool {
         // An error means that whoever could stop us is gone.
-        let news = !self.listens || self.terms.stopping.told.has_changed().unwrap_or(true);
-        if !news || !self.pulse.as_ref().is_none_or(Pulse::is_between) {
-            return false;
-        }
-        self.listens = true;
-        stop.as_mut().poll(cx).is_ready()
+        self.stop.is_some() && self.terms.stopping.told.has_changed().unwrap_or(true)
+    }
+
+    /// Whether the stream is where it can end without cutting an event in two. One that we cannot speak in is broken off
+    /// anywhere.
+    fn may_end(&self) -> bool {
+        !self.terms.speaks || self.pulse.as_ref().map_or(self.place.may_end(), Pulse::may_end)
     }
 
     /// Sends `out`, whose first bytes are room for a chunk's size. What the socket does not take is kept.
@@ -341,39 +358,42 @@ impl Relay {
 
     /// The server stops: the client is told when to come back.
     fn say_farewell(&mut self) {
-        let window = u64::try_from(self.terms.stopping.window.as_millis()).unwrap_or(u64::MAX);
-        let words = format!("retry: {}\n", fastrand::u64(0..=window));
         self.doing = Doing::Ending;
         self.terms.keeps_alive = false;
+        if !self.terms.speaks {
+            // An `EventSource` comes back from an error as well.
+            self.clean = false;
+            return;
+        }
+        let window = u64::try_from(self.terms.stopping.window.as_millis()).unwrap_or(u64::MAX);
+        let words = format!("retry: {}\n", fastrand::u64(0..=window));
         self.unsent = match self.terms.framing {
             Framing::Chunks => format!("{:x}\r\n{words}\r\n0\r\n\r\n", words.len()).into(),
-            Framing::Close => words.into(),
-            // The length was promised: it cannot be kept, and the client sees that.
-            Framing::Length => {
-                self.clean = false;
-                Bytes::new()
-            }
+            Framing::Length | Framing::Close => words.into(),
         };
     }
 
     /// Reads what the client says behind its request. True if it has left: half a close counts as leaving here, since nobody
-    /// who still waits for a stream has a reason for it.
-    fn hears_the_end(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+    /// who still waits for a stream has a reason for it; and so does saying more than is kept.
+    fn hears_the_end(&mut self, cx: &mut Context<'_>) -> bool {
         let mut room = [0; 512];
-        loop {
+        for _ in 0..BURST {
             let mut read = ReadBuf::new(&mut room);
             match Pin::new(&mut self.socket).poll_read(cx, &mut read) {
-                Poll::Pending => return Ok(false),
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Ready(Ok(())) if read.filled().is_empty() => return Ok(true),
+                Poll::Pending => return false,
+                Poll::Ready(Err(_)) => return true,
+                Poll::Ready(Ok(())) if read.filled().is_empty() => return true,
                 Poll::Ready(Ok(())) if self.doing == Doing::Closing => {}
                 Poll::Ready(Ok(())) => {
                     self.early.extend_from_slice(read.filled());
                     if self.early.len() > MAX_EARLY {
-                        return Err(io::ErrorKind::InvalidData.into());
+                        return true;
                     }
                 }
             }
         }
+        // Whoever talks without a pause must not keep the stream and its timers from their turn.
+        cx.waker().wake_by_ref();
+        false
     }
 }

@@ -55,6 +55,11 @@ impl Upload {
         self.refused || self.is_done()
     }
 
+    /// Whether the body has been read to its end, whether or not the server took it.
+    pub(super) fn is_read(&self) -> bool {
+        self.body.is_none()
+    }
+
     /// Whether it is the server that is waited for, and not the client.
     pub(super) fn waits_for_server(&self) -> bool {
         self.waits || self.sent < self.unsent.len()

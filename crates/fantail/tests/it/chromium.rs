@@ -10,7 +10,9 @@ use serde_json::Value;
 use crate::browser::{Browser, Event, Report};
 use crate::client::Client;
 use crate::cut::Cutter;
+use crate::relay::{EVENTS, LAST, chunk};
 use crate::server::{PATIENCE, Process, TestServer};
+use crate::upstream::{Upstream, proxied, values};
 
 /// Browsers come back soon, so that tests do not wait for them.
 const SOON: &str = "stream.retry = '50ms'\nstream.retry_jitter = '0s'\n";
@@ -250,4 +252,32 @@ fn chromium_shows_the_demo() {
     server.until_stat("subscribers", 1);
     server.publish("news", "hello, world");
     browser.wait_until("document.querySelector('#news li')?.textContent === 'hello, world'", PATIENCE);
+}
+
+#[test]
+fn chromium_comes_back_through_the_proxy_with_the_id_it_saw() {
+    let upstream = Upstream::listen();
+    let server = proxied(&upstream, "ping = '20ms'\nset_response = { 'Access-Control-Allow-Origin' = '*' }", "");
+    let mut browser = Browser::start();
+    let source = browser.subscribe(&format!("http://{}/events", server.public), &[]);
+    let mut peer = upstream.accept();
+    assert!(values(&peer.read_head(), "last-event-id").is_empty());
+    peer.send(EVENTS);
+    assert_eq!(source.next(PATIENCE), Report::Open);
+    peer.send(chunk("\u{feff}retry: 50\nid: \u{2026}7\ndata: one\n\n"));
+    assert_eq!(source.next(PATIENCE), event("message", "one", "\u{2026}7"));
+    // Heartbeats come meanwhile; nobody hears of them.
+    std::thread::sleep(Duration::from_millis(100));
+    peer.send([&chunk("data: two\n\n")[..], LAST.as_bytes()].concat());
+    assert_eq!(source.next(PATIENCE), event("message", "two", "\u{2026}7"));
+    assert_eq!(source.next(PATIENCE), Report::Retrying);
+    // Over the connection that was kept: the id's bytes are those that were sent.
+    peer.read_until(b"last-event-id: ");
+    assert_eq!(peer.read_until(b"\r\n"), "\u{2026}7\r\n".as_bytes());
+    peer.read_until(b"\r\n\r\n");
+    peer.send([EVENTS.as_bytes(), &chunk("id: 8\ndata: three\n\n")].concat());
+    assert_eq!(source.next(PATIENCE), Report::Open);
+    assert_eq!(source.next(PATIENCE), event("message", "three", "8"));
+    browser.close(&source);
+    peer.ended();
 }

@@ -224,6 +224,11 @@ impl Client {
         self.socket.shutdown(Shutdown::Write).expect("a connection");
     }
 
+    /// Reads one chunk, or how the body ended.
+    pub(crate) fn read_chunk(&mut self) -> Result<Vec<u8>, End> {
+        self.chunk()
+    }
+
     /// One chunk, or how the body ended.
     fn chunk(&mut self) -> Result<Vec<u8>, End> {
         let line = loop {
