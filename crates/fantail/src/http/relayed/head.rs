@@ -26,8 +26,8 @@ const OF_THE_BODY: [HeaderName; 8] = [
     HeaderName::from_static("repr-digest"),
 ];
 
-/// Whether the body is an event stream that can be read: a 200 of that media type, not encoded, and no instruction to answer
-/// in another way.
+/// Whether the body is an event stream that can be read: a 200 of that media type, not encoded, and not one that is to be
+/// answered by somebody else.
 pub fn is_event_stream(answer: &Parts) -> bool {
     let headers = &answer.headers;
     let essence = headers.get(CONTENT_TYPE).map(|value| value.as_bytes().split(|&b| b == b';').next().unwrap_or(b""));
