@@ -197,13 +197,15 @@ impl Proxy {
         }
     }
 
-    /// Passes an event stream on from socket to socket. What it returns runs until either end is done.
+    /// Passes an event stream on from socket to socket. What it returns runs until either end is done. `seen` is the id of the
+    /// last event that the client had before, if the upstream was told of it.
     pub fn relay(
         self: &Arc<Self>,
         route: &Arc<Route>,
         request: &Parts,
         peer: SocketAddr,
         rest: &str,
+        seen: Option<&[u8]>,
         answer: Answer,
     ) -> impl FnOnce(Client) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + use<> {
         let Answer { parts, mut body, .. } = answer;
@@ -245,7 +247,7 @@ impl Proxy {
         };
         let resumes = route.reconnect && request.method == Method::GET && may_beat(&parts);
         let feed =
-            if resumes { Feed::resumed(body, self.asker(route, request, peer, rest)) } else { Feed::plain(body) };
+            if resumes { Feed::resumed(body, self.asker(route, request, peer, rest), seen) } else { Feed::plain(body) };
         |client| Box::pin(relay::run(client, head, feed, terms))
     }
 }
@@ -277,9 +279,10 @@ impl Proxy {
                 | StatusCode::BAD_GATEWAY
                 | StatusCode::SERVICE_UNAVAILABLE
                 | StatusCode::GATEWAY_TIMEOUT => Again::Later,
-                _ => Again::Over,
+                StatusCode::NO_CONTENT => Again::Nothing,
+                _ => Again::Other,
             },
-            Ok(Reply::Upgrade(_)) => Again::Over,
+            Ok(Reply::Upgrade(_)) => Again::Other,
             Err(_) => Again::Later,
         }
     }

@@ -131,7 +131,8 @@ impl Forward {
             return Ok(Forwarded::Done(self.soften(app, request, &answer.parts.headers, &why)));
         }
         if answer.is_events() && answer.is_free() {
-            let relay = app.proxy.relay(&self.route, request, slot.peer(), rest, answer);
+            let seen = self.seen(app, request).filter(|id| !id.is_empty());
+            let relay = app.proxy.relay(&self.route, request, slot.peer(), rest, seen, answer);
             slot.ask(Takeover::Guest(Box::new(|client| drop(tokio::spawn(relay(client))))));
             match leave(slot).await {}
         }
@@ -158,10 +159,7 @@ impl Forward {
     ) -> Result<Answer, Failure> {
         let interim = |head| slot.say_before(head);
         let own = if self.hand_over { app.signature() } else { Vec::new() };
-        let id = request.headers.get("last-event-id").map(HeaderValue::as_bytes);
-        // An id that was made here says nothing to the upstream of a stream that goes by way of a channel.
-        let ours = |id: &&[u8]| self.way.is_some() && (app.recordings.made(id) || Shares::made(app, id));
-        let last_event_id = id.filter(ours).map(|_| &b""[..]);
+        let last_event_id = self.seen(app, request).filter(|id| id.is_empty());
         let ask = Ask { request, body, peer: slot.peer(), rest, own: &own, last_event_id, interim: &interim };
         match app.proxy.ask(&self.route, ask).await? {
             Reply::Answer(answer) => Ok(answer),
@@ -170,6 +168,14 @@ impl Forward {
                 match leave(slot).await {}
             }
         }
+    }
+
+    /// What the client has seen, as far as the upstream is told of it: an id that was made here says nothing to the upstream of
+    /// a stream that goes by way of a channel, and becomes an empty one.
+    fn seen<'r>(&self, app: &App, request: &'r Parts) -> Option<&'r [u8]> {
+        let id = request.headers.get("last-event-id")?.as_bytes();
+        let ours = self.way.is_some() && (app.recordings.made(id) || Shares::made(app, id));
+        Some(if ours { b"" } else { id })
     }
 
     /// Answers from a channel, where there is one for such a request or the upstream's answer can be put into one.

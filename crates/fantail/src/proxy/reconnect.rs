@@ -15,8 +15,12 @@ use crate::metrics::{self, ProxyMetrics};
 
 /// The largest event that is held until it is whole, in bytes.
 const MAX_EVENT: usize = 16 << 20;
+/// What a stream's buffer may keep between two reads, in bytes: most streams are silent most of the time.
+const KEPT: usize = 4096;
 /// How long to wait before the upstream is asked again, unless it said something else.
 const RETRY: Duration = Duration::from_secs(1);
+/// The shortest wait, whatever it said: one that ends every stream at once is not asked all the time.
+const SHORTEST: Duration = Duration::from_millis(100);
 /// The longest wait, however often it has failed.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Failures in a row after which the stream ends.
@@ -26,8 +30,10 @@ const MOST_FAILURES: u32 = 10;
 pub(super) enum Again {
     /// The stream goes on.
     Stream(Box<Body>),
-    /// It is over: there is nothing more, or another answer that the client is to get for itself.
-    Over,
+    /// There is nothing more.
+    Nothing,
+    /// Something else, which the client is to get for itself.
+    Other,
     /// Not now.
     Later,
 }
@@ -47,10 +53,9 @@ pub(super) struct Feed {
 struct Resumption {
     asker: Asker,
     blocks: Blocks,
-    /// The id of the last event, once there was one.
+    /// What the client has seen last. `None` where nobody can say that: behind an event without an id, or with one that no
+    /// header can carry.
     last: Option<Vec<u8>>,
-    /// An event came without an id: nobody can say where it stands.
-    lost: bool,
     retry: Duration,
     failures: u32,
     doing: Doing,
@@ -58,10 +63,15 @@ struct Resumption {
     raw: Vec<u8>,
 }
 
+/// How a stream ended.
+type End = Result<Piece<()>, Failure>;
+
 enum Doing {
     Reading,
-    Waiting(Pin<Box<Sleep>>),
-    Asking(Asking),
+    Waiting(Pin<Box<Sleep>>, End),
+    Asking(Asking, End),
+    /// The client is told of it, whatever is left to say.
+    Ending(End),
 }
 
 impl Feed {
@@ -70,13 +80,12 @@ impl Feed {
         Self { body, again: None }
     }
 
-    /// A stream that is taken up again.
-    pub(super) fn resumed(body: Body, asker: Asker) -> Self {
+    /// A stream that is taken up again. `last` is what its client has seen before, as far as it said so.
+    pub(super) fn resumed(body: Body, asker: Asker, last: Option<&[u8]>) -> Self {
         let again = Resumption {
             asker,
             blocks: Blocks::with_limit(MAX_EVENT),
-            last: None,
-            lost: false,
+            last: last.map(<[u8]>::to_vec),
             retry: RETRY,
             failures: 0,
             doing: Doing::Reading,
@@ -85,50 +94,60 @@ impl Feed {
         Self { body, again: Some(Box::new(again)) }
     }
 
-    /// Appends to `out` what has come.
+    /// Appends to `out` what has come. Not to be polled behind an end.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         room: &mut [u8],
         out: &mut Vec<u8>,
         metrics: &ProxyMetrics,
-    ) -> Poll<Result<Piece<()>, Failure>> {
+    ) -> Poll<End> {
         let Some(again) = &mut self.again else { return self.body.poll_into(cx, room, out) };
         loop {
-            match &mut again.doing {
+            match std::mem::replace(&mut again.doing, Doing::Reading) {
                 Doing::Reading => {
                     again.raw.clear();
-                    let end = match ready!(self.body.poll_into(cx, room, &mut again.raw)) {
+                    match ready!(self.body.poll_into(cx, room, &mut again.raw)) {
                         Ok(Piece::Data(())) => {
                             let before = out.len();
                             again.cut(out)?;
                             if out.len() > before {
                                 return Poll::Ready(Ok(Piece::Data(())));
                             }
-                            continue;
                         }
-                        end => end,
-                    };
-                    if again.lost || again.last.is_none() {
-                        return Poll::Ready(end);
+                        end if again.last.is_some() => again.wait(end),
+                        end => {
+                            again.doing = Doing::Ending(end);
+                            if again.flush(out) {
+                                return Poll::Ready(Ok(Piece::Data(())));
+                            }
+                        }
                     }
-                    again.wait();
                 }
-                Doing::Waiting(timer) => {
-                    ready!(timer.as_mut().poll(cx));
+                Doing::Waiting(mut timer, end) => {
+                    if timer.as_mut().poll(cx).is_pending() {
+                        again.doing = Doing::Waiting(timer, end);
+                        return Poll::Pending;
+                    }
                     let last = again.last.as_deref().unwrap_or_default();
-                    again.doing = Doing::Asking((again.asker)(last));
+                    again.doing = Doing::Asking((again.asker)(last), end);
                 }
-                Doing::Asking(asking) => match ready!(asking.as_mut().poll(cx)) {
-                    Again::Stream(body) => {
+                Doing::Asking(mut asking, end) => match asking.as_mut().poll(cx) {
+                    Poll::Pending => {
+                        again.doing = Doing::Asking(asking, end);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Again::Stream(body)) => {
                         metrics::add(&metrics.reconnects, 1);
                         self.body = *body;
                         again.blocks = Blocks::with_limit(MAX_EVENT);
-                        again.doing = Doing::Reading;
+                        again.failures = 0;
                     }
-                    Again::Later if again.failures < MOST_FAILURES => again.wait(),
-                    Again::Later | Again::Over => return Poll::Ready(Ok(Piece::End(None))),
+                    Poll::Ready(Again::Later) if again.failures < MOST_FAILURES => again.wait(end),
+                    Poll::Ready(Again::Nothing) => return Poll::Ready(Ok(Piece::End(None))),
+                    Poll::Ready(Again::Later | Again::Other) => return Poll::Ready(end),
                 },
+                Doing::Ending(end) => return Poll::Ready(end),
             }
         }
     }
@@ -137,27 +156,77 @@ impl Feed {
 impl Resumption {
     /// Appends to `out` the events that are whole.
     fn cut(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
-        let Self { blocks, last, lost, retry, failures, raw, .. } = self;
+        let Self { blocks, last, retry, raw, .. } = self;
         let cut = blocks.feed(raw, |block| {
             let facts = Facts::of(block);
-            *lost |= facts.data && facts.id.is_none_or(<[u8]>::is_empty);
-            if let Some(id) = facts.id {
-                *last = Some(id.to_vec());
+            if facts.id.is_some() || facts.data {
+                // An empty one makes clients forget.
+                match facts.id.filter(|id| !id.is_empty() && can_be_sent(id)) {
+                    None => *last = None,
+                    Some(id) => {
+                        let last = last.get_or_insert_default();
+                        last.clear();
+                        last.extend_from_slice(id);
+                    }
+                }
             }
             if let Some(asked) = facts.retry {
                 *retry = Duration::from_millis(asked).min(LONGEST);
             }
-            *failures = 0;
             out.extend_from_slice(block);
         });
+        if raw.capacity() > KEPT {
+            *raw = Vec::new();
+        }
         cut.map_err(|_| Failure::Malformed("an event is too large to be held until it is whole"))
     }
 
-    fn wait(&mut self) {
-        let longer = self.retry.saturating_mul(1 << self.failures.min(6)).min(LONGEST);
+    /// Appends to `out` what no blank line has ended, at an end in good order. Clients drop it, or they do not.
+    fn flush(&mut self, out: &mut Vec<u8>) -> bool {
+        let left = matches!(self.doing, Doing::Ending(Ok(_))) && !self.blocks.rest().is_empty();
+        if left {
+            out.extend_from_slice(self.blocks.rest());
+        }
+        left
+    }
+
+    fn wait(&mut self, end: End) {
+        let delay = delay(self.retry, self.failures);
         // Many streams may have broken off in the same moment.
-        let jitter = longer.mul_f64(fastrand::f64() / 4.0);
+        let jitter = delay.mul_f64(fastrand::f64() / 4.0);
         self.failures += 1;
-        self.doing = Doing::Waiting(Box::pin(tokio::time::sleep(longer + jitter)));
+        self.doing = Doing::Waiting(Box::pin(tokio::time::sleep(delay + jitter)), end);
+    }
+}
+
+/// Whether a header can carry an id (RFC 9110 §5.5).
+fn can_be_sent(id: &[u8]) -> bool {
+    id.iter().all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f))
+}
+
+/// How long to wait after so many failures.
+fn delay(retry: Duration, failures: u32) -> Duration {
+    retry.max(SHORTEST).saturating_mul(1 << failures.min(16)).min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn id_can_be_sent_unless_it_has_control_characters() {
+        for (id, can) in [("1", true), ("a b\tc", true), ("\u{e9}", true), ("\u{1}", false), ("a\u{7f}", false)] {
+            assert_eq!(can_be_sent(id.as_bytes()), can, "{id:?}");
+            assert_eq!(http::HeaderValue::from_bytes(id.as_bytes()).is_ok(), can, "{id:?}");
+        }
+    }
+
+    #[test]
+    fn delay_is_what_was_asked_for_and_grows_with_failures() {
+        let ms = Duration::from_millis;
+        assert_eq!(delay(ms(2000), 0), ms(2000));
+        assert_eq!([0, 1, 2, 10, u32::MAX].map(|failures| delay(RETRY, failures).as_secs()), [1, 2, 4, 30, 30]);
+        assert_eq!(delay(ms(0), 0), SHORTEST);
+        assert_eq!(delay(Duration::MAX, 3), LONGEST);
     }
 }

@@ -390,7 +390,8 @@ impl Stream {
 }
 
 impl Client {
-    fn piece(&mut self) -> Result<Vec<u8>, End> {
+    /// What comes next, as it is.
+    pub(crate) fn piece(&mut self) -> Result<Vec<u8>, End> {
         if self.ahead.is_empty() {
             match self.fill() {
                 Ok(1..) => {}

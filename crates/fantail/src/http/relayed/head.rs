@@ -131,6 +131,9 @@ mod tests {
             assert_eq!(is_event_stream(&answer(status, &headers.collect::<Vec<_>>())), expected, "{kind} {encoding:?}");
         }
         assert!(!is_event_stream(&answer(200, &[])));
+        for field in [("grip-hold", "stream"), ("grip-channel", "a"), ("x-accel-redirect", "/a")] {
+            assert!(!is_event_stream(&answer(200, &[("content-type", "text/event-stream"), field])), "{field:?}");
+        }
     }
 
     #[test]

@@ -80,6 +80,22 @@ impl<K: Eq + Hash + Clone> Openings<K> {
         }
     }
 
+    /// Opens a source for those who come. Returns the one that is open from here on: another, where that came first. It has
+    /// counted an arrival.
+    pub(super) fn open(&self, key: &K, source: &Arc<Source>) -> Arc<Source> {
+        let mut places = self.places.lock();
+        let open = match places.get(key) {
+            Some(Place::Open(open)) => Arc::clone(open),
+            // Whoever opens it at the moment will find this one, and so will those who wait for that.
+            Some(Place::Opening(_)) | None => {
+                places.insert(key.clone(), Place::Open(Arc::clone(source)));
+                Arc::clone(source)
+            }
+        };
+        open.arrive();
+        open
+    }
+
     /// Forgets a source, if nobody has arrived since there were so many arrivals; says whether it is forgotten.
     pub(super) fn close(&self, key: &K, source: &Arc<Source>, arrivals: u64) -> bool {
         let mut places = self.places.lock();
@@ -114,10 +130,11 @@ fn remove<K: Eq + Hash>(places: &mut HashMap<K, Place>, key: &K, source: &Arc<So
 }
 
 impl<K: Eq + Hash + Clone> Opener<'_, K> {
-    /// Lets all in who wait, and those who come.
-    pub(super) fn open(self, source: &Arc<Source>) {
-        self.openings.places.lock().insert(self.key.clone(), Place::Open(Arc::clone(source)));
-        self.tell.send_replace(Some(Some(Arc::clone(source))));
+    /// Lets all in who wait, and those who come; see [`Openings::open`].
+    pub(super) fn open(self, source: &Arc<Source>) -> Arc<Source> {
+        let open = self.openings.open(&self.key, source);
+        self.tell.send_replace(Some(Some(Arc::clone(&open))));
+        open
     }
 
     /// Sends those who wait their own ways.

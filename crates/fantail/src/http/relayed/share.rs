@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use fantail_hub::{ChannelName, StartAt};
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use fantail_hub::{ChannelName, StartAt, SubscribeError};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts as Request;
 use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, Response};
@@ -16,11 +16,12 @@ use http_body::Body as HttpBody;
 
 use super::credential;
 use super::feed::Feed;
-use super::openings::{Entrance, Openings};
+use super::openings::{Entrance, Opener, Openings};
 use super::source::Source;
 use super::{Joined, Manner, View, head};
 use crate::http::App;
 use crate::http::body::Body;
+use crate::http::error::Refusal;
 use crate::http::takeover::Slot;
 use crate::metrics;
 
@@ -50,7 +51,13 @@ impl Key {
         let headers = &request.headers;
         let has_body = headers.contains_key(TRANSFER_ENCODING)
             || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
-        if request.method != Method::GET || has_body || (credential::is_given(headers) && !rules.credentials) {
+        // One URL may serve WebSockets as well.
+        let is_upgrade = headers.contains_key(UPGRADE);
+        if request.method != Method::GET
+            || has_body
+            || is_upgrade
+            || (credential::is_given(headers) && !rules.credentials)
+        {
             return None;
         }
         let mut key = route.to_be_bytes().to_vec();
@@ -92,7 +99,7 @@ impl fmt::Debug for Shares {
 
 impl Shares {
     /// Answers a request from the stream of its key. If there is none, `open` asks the upstream, once for all who come at once;
-    /// if that is refused, each is on its own.
+    /// if that is refused, each asks for itself, and shares what comes of it if that can be.
     ///
     /// The request that `open` makes may carry the client's `Last-Event-ID`, unless [`Shares::made`] says that it is ours.
     ///
@@ -100,7 +107,7 @@ impl Shares {
     /// had begun.
     ///
     /// # Errors
-    /// What `open` fails with; the others are then on their own.
+    /// What `open` fails with; the others then ask for themselves.
     #[expect(
         clippy::too_many_arguments,
         reason = "a request with its connection, its route, and how the upstream is asked"
@@ -127,23 +134,24 @@ impl Shares {
             Entrance::Open(source) => {
                 return Ok(Joined::Answer(Self::view(app, slot, request, &source, manner).await));
             }
-            Entrance::Declined => return Ok(Joined::Apart),
-            Entrance::First(opener) => opener,
+            Entrance::Declined => None,
+            Entrance::First(opener) => Some(opener),
         };
+        let decline = |opener: Option<Opener<'_, Key>>| opener.into_iter().for_each(Opener::decline);
         let (parts, body) = match open().await {
             Ok(answer) => answer,
             Err(error) => {
-                opener.decline();
+                decline(opener);
                 return Err(error);
             }
         };
         if !head::is_event_stream(&parts) {
-            opener.decline();
+            decline(opener);
             return Ok(Joined::Alone(parts, body));
         }
         if let Some(why) = head::is_personal(&parts, &rules.headers) {
             tracing::warn!(path = request.uri.path(), why, "an event stream is not shared");
-            opener.decline();
+            decline(opener);
             return Ok(Joined::Alone(parts, body));
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
@@ -151,29 +159,39 @@ impl Shares {
             Ok(channel) => channel,
             Err(error) => {
                 tracing::warn!(path = request.uri.path(), %error, "an event stream is not shared");
-                opener.decline();
+                decline(opener);
                 return Ok(Joined::Alone(parts, body));
             }
         };
         let asked = last_event_id(request).filter(|id| !Self::made(app, id));
-        let source = Source::new(&app.hub, channel, head::for_viewers(parts), asked);
-        source.arrive();
-        opener.open(&source);
-        let feed = Feed {
-            hub: Arc::clone(&app.hub),
-            metrics: Arc::clone(&app.metrics),
-            source: Arc::clone(&source),
-            grace: manner.grace,
+        let own = Source::new(&app.hub, channel, head::for_viewers(parts), asked);
+        let source = match opener {
+            Some(opener) => opener.open(&own),
+            None => self.openings.open(&key, &own),
         };
+        // Else another one of those who asked for themselves was faster, and this answer is dropped.
+        if Arc::ptr_eq(&source, &own) {
+            self.feed(app, key, source.clone(), manner, body);
+        }
+        Ok(Joined::Answer(Self::view(app, slot, request, &source, manner).await))
+    }
+
+    /// Feeds a source from here on.
+    fn feed<B>(&self, app: &App, key: Key, source: Arc<Source>, manner: &Manner, body: B)
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Error + Send + Sync + 'static,
+    {
+        let hub = Arc::clone(&app.hub);
+        let feed = Feed { hub, metrics: Arc::clone(&app.metrics), source, grace: manner.grace };
         let openings = Arc::clone(&self.openings);
+        metrics::add(&feed.metrics.relayed.shared, 1);
         tokio::spawn(async move {
-            metrics::add(&feed.metrics.relayed.shared, 1);
             feed.run(body, |arrivals| openings.close(&key, &feed.source, arrivals)).await;
             openings.forget(&key, &feed.source);
             metrics::take(&feed.metrics.relayed.shared, 1);
             feed.drain().await;
         });
-        Ok(Joined::Answer(Self::view(app, slot, request, &source, manner).await))
     }
 
     /// Whether an id was made here: then it says nothing to any upstream.
@@ -194,7 +212,12 @@ impl Shares {
             None => StartAt::Oldest,
         };
         let view = View { source, styles: &manner.styles, start, head: source.head.clone() };
-        view.answer(app, slot, request).await.unwrap_or_else(|refusal| refusal.response())
+        match view.answer(app, slot, request).await {
+            Ok(answer) => answer,
+            // Its end came first, and is all that is left for this viewer. It is no reason not to come back.
+            Err(Refusal::Subscribe(SubscribeError::Ended)) => Response::from_parts(source.head.clone(), Body::empty()),
+            Err(refusal) => refusal.response(),
+        }
     }
 }
 
@@ -261,6 +284,7 @@ mod tests {
             ("GET", ("x-api-key", "x")),
             ("GET", ("content-length", "1")),
             ("GET", ("transfer-encoding", "chunked")),
+            ("GET", ("upgrade", "websocket")),
         ] {
             assert!(key(&rules, method, "/", &[header]).is_none(), "{method} {header:?}");
         }
@@ -389,24 +413,24 @@ mod tests {
         let manner = World::shared(HOUR);
         let request = request("GET", "/a", &[]);
         let stream = ("content-type", "text/event-stream");
+        let plain = ("content-type", "text/plain");
         for answer in [
-            Some(Upstream::answer(http::StatusCode::NOT_FOUND, &[stream])),
-            Some(Upstream::answer(http::StatusCode::OK, &[("content-type", "text/plain")])),
-            Some(Upstream::answer(http::StatusCode::OK, &[stream, ("set-cookie", "a=b")])),
+            Some((http::StatusCode::NOT_FOUND, vec![stream])),
+            Some((http::StatusCode::OK, vec![plain])),
+            Some((http::StatusCode::OK, vec![stream, ("set-cookie", "a=b")])),
             None,
         ] {
-            let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-            let answer =
-                Cell::new(Some(answer.map(|(upstream, answer)| (drop(upstream), answer).1).ok_or_else(refused)));
+            let asked = Cell::new(0);
             let ask = || async {
+                asked.set(asked.get() + 1);
                 tokio::task::yield_now().await;
-                answer.take().expect("the upstream is asked once")
+                let (status, headers) = answer.as_ref().ok_or(io::ErrorKind::ConnectionRefused)?;
+                Ok(Upstream::answer(*status, headers).1)
             };
             let slots = [World::slot(), World::slot(), World::slot()];
             let joined = all(slots.iter().map(|slot| join(&world, slot, &request, &manner, &ask))).await;
-            assert!(matches!(joined[0], Ok(Joined::Alone(..)) | Err(_)), "{joined:?}");
-            assert!(joined[1..].iter().all(|other| matches!(other, Ok(Joined::Apart))), "{joined:?}");
-            assert_eq!(world.app.shares().openings.len(), 0);
+            assert!(joined.iter().all(|joined| matches!(joined, Ok(Joined::Alone(..)) | Err(_))), "{joined:?}");
+            assert_eq!((asked.get(), world.app.shares().openings.len()), (3, 0));
         }
     }
 
@@ -443,6 +467,23 @@ mod tests {
         let said = view(&world, &with(generated), &manner).await.until("data: 5\n\n").await;
         assert_eq!(without_ids(&said), ": fantail-gap\ndata: 5\n\n");
         assert!(Shares::made(&world.app, generated.as_bytes()) && !Shares::made(&world.app, b"~1.ab.3"));
+    }
+
+    #[tokio::test]
+    async fn view_of_a_stream_that_is_over_and_dropped_is_its_end() {
+        let world = World::new().await;
+        let manner = World::shared(HOUR);
+        let request = request("GET", "/a", &[]);
+        let (upstream, viewer) = open(&world, &request, &manner).await;
+        let key = Key::of(0, &Rules::default(), &request).unwrap();
+        let Entrance::Open(source) = world.app.shares().openings.enter(&key).await else { panic!("it is open") };
+        drop(upstream);
+        assert!(viewer.end().await.1);
+        world.app.hub.clear(&source.channel);
+        let answer = Shares::view(&world.app, &World::slot(), &request, &source, &manner).await;
+        assert_eq!(answer.status(), 200, "anything else would silence an EventSource for good");
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        assert!(HttpBody::is_end_stream(answer.body()));
     }
 
     async fn until_forgotten(world: &World) {
