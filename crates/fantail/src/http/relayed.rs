@@ -46,14 +46,14 @@ pub struct Manner {
 struct Styles {
     /// An `EventSource` comes back after any.
     comes_back: Arc<Style>,
-    /// To all others it says that the answer was whole.
-    goes_on: Arc<Style>,
+    /// To all others that of a recorded answer says that it was whole.
+    others: Arc<Style>,
 }
 
 impl Styles {
     fn of(&self, request: &Request) -> Arc<Style> {
         let comes_back = request.method == Method::GET && wants_events(&request.headers);
-        Arc::clone(if comes_back { &self.comes_back } else { &self.goes_on })
+        Arc::clone(if comes_back { &self.comes_back } else { &self.others })
     }
 }
 
@@ -61,7 +61,8 @@ impl Manner {
     /// For streams that are shared: their ids are positions. `ping` and `stall_limit` are off at zero; `grace` is how long the
     /// upstream goes on after its last viewer has left.
     pub fn shared(stream: &config::Stream, ping: Duration, stall_limit: Duration, grace: Duration) -> Self {
-        Self::new(stream, ping, stall_limit, grace, &Relayed::default())
+        // Whatever many watch at once has no end that would say that it was whole.
+        Self::new(stream, (ping, stall_limit, grace), &Relayed::default(), AtStop::ComesBack)
     }
 
     /// For streams that are recorded, whose ids `seal` makes; see [`record::Recordings::seal`].
@@ -72,10 +73,16 @@ impl Manner {
         grace: Duration,
         seal: &Arc<Seal>,
     ) -> Self {
-        Self::new(stream, ping, stall_limit, grace, &Relayed { seal: Some(Arc::clone(seal)) })
+        let relayed = Relayed { seal: Some(Arc::clone(seal)) };
+        Self::new(stream, (ping, stall_limit, grace), &relayed, AtStop::GoesOn)
     }
 
-    fn new(stream: &config::Stream, ping: Duration, stall_limit: Duration, grace: Duration, relayed: &Relayed) -> Self {
+    fn new(
+        stream: &config::Stream,
+        (ping, stall_limit, grace): (Duration, Duration, Duration),
+        relayed: &Relayed,
+        others: AtStop,
+    ) -> Self {
         let style = |at_stop| Style {
             profile: Profile::new(relayed.clone()),
             gap_has_id: false,
@@ -88,8 +95,8 @@ impl Manner {
             send_buffer: stream.send_buffer.bytes(),
             unsent_low: stream.unsent_low.bytes() as u32,
         };
-        let (comes_back, goes_on) = (Arc::new(style(AtStop::ComesBack)), Arc::new(style(AtStop::GoesOn)));
-        Self { styles: Arc::new(Styles { comes_back, goes_on }), grace }
+        let (comes_back, others) = (Arc::new(style(AtStop::ComesBack)), Arc::new(style(others)));
+        Self { styles: Arc::new(Styles { comes_back, others }), grace }
     }
 }
 

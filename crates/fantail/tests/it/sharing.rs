@@ -337,7 +337,7 @@ fn sharing_that_breaks_off_is_an_error_to_viewers_who_open_it_anew() {
             peer.close();
         }
         for stream in [&mut first, &mut second] {
-            assert_eq!(stream.to_end(), (vec![], End::Closed));
+            assert_eq!(stream.to_end(), (vec![], End::Broken));
         }
         eventually("it is forgotten", || server.metric("fantail_shared_streams") == 0);
         let clients = [(); 2].map(|()| ask(&server, "/a", &[("Last-Event-ID", "1")]));
