@@ -2,7 +2,7 @@
 //! are put between events. A stream that is silent keeps no buffer.
 
 use std::cell::RefCell;
-use std::io::{self, Write as _};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -26,6 +26,8 @@ use crate::metrics::{self, ProxyMetrics};
 
 /// Room for one read. One for each thread, not for each stream.
 const ROOM: usize = 64 << 10;
+/// The most room for what is written that a thread keeps, in bytes.
+const MAX_OUT: usize = 2 * ROOM;
 /// Room in front of a chunk for its size.
 const SIZE: usize = 10;
 /// Reads of one stream in a row, before others have their turn.
@@ -246,6 +248,8 @@ impl Relay {
         }
         let Scratch { room, out } = scratch;
         out.clear();
+        // One large event is no reason to keep its room for good.
+        out.shrink_to(MAX_OUT);
         // Its place is in front of the data, so that both leave in one write without a copy.
         out.extend_from_slice(&[0; SIZE]);
         match self.feed.poll(cx, room, out, &self.terms.metrics) {
@@ -322,13 +326,19 @@ impl Relay {
         if self.terms.framing != Framing::Chunks {
             return SIZE;
         }
-        let mut size = [0; SIZE];
-        let mut cursor = &mut size[..];
-        // At most as many digits as the room for a read has, which fit.
-        let _ = write!(cursor, "{:x}\r\n", out.len() - SIZE);
-        let length = SIZE - cursor.len();
-        let start = SIZE - length;
-        out[start..SIZE].copy_from_slice(&size[..length]);
+        // Digit by digit from the end: this is done for every event, and formatting costs more than the rest of it.
+        let mut left = out.len() - SIZE;
+        let mut start = SIZE - 2;
+        out[start..SIZE].copy_from_slice(b"\r\n");
+        while start > 0 {
+            start -= 1;
+            out[start] = b"0123456789abcdef"[left & 15];
+            left >>= 4;
+            if left == 0 {
+                break;
+            }
+        }
+        debug_assert_eq!(left, 0, "a read's size fits into its room");
         out.extend_from_slice(b"\r\n");
         start
     }
