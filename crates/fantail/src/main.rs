@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fantail::cli::Cli;
+use tokio::runtime::Builder;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -11,11 +12,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name("fantail-http")
-        .enable_all()
-        .build();
+    // Threads that cannot run side by side only cost the ways of sharing work.
+    let runtime = match threads {
+        1 => Builder::new_current_thread().enable_all().build(),
+        _ => Builder::new_multi_thread().worker_threads(threads).thread_name("fantail-http").enable_all().build(),
+    };
     match runtime {
         Ok(runtime) => {
             let code = runtime.block_on(cli.run());
