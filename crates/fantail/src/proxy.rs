@@ -246,7 +246,9 @@ impl Proxy {
             metrics: Arc::clone(&self.metrics),
             stopping: self.stopping.clone(),
         };
-        let resumes = route.reconnect && request.method == Method::GET && may_beat(&parts);
+        // A body is not kept, and without it the request would be another one.
+        let had_body = !clear || request.headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+        let resumes = route.reconnect && request.method == Method::GET && !had_body && may_beat(&parts);
         let feed =
             if resumes { Feed::resumed(body, self.asker(route, request, peer, rest), seen) } else { Feed::plain(body) };
         |client| Box::pin(relay::run(client, head, feed, terms))
