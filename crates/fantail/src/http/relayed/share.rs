@@ -72,6 +72,15 @@ impl Key {
             add(&headers.get_all(name).iter().count().to_be_bytes());
             headers.get_all(name).iter().for_each(|value| add(value.as_bytes()));
         }
+        // SECURITY: what a proxy in front says of the host, the scheme or the user goes to the upstream where that proxy is
+        // trusted, and may be all that tells one customer from another. Who the client is does not: all differ in that.
+        let told = |name: &HeaderName| name.as_str().starts_with("x-forwarded-") && name != "x-forwarded-for";
+        let mut told: Vec<_> = headers.iter().filter(|(name, _)| told(name)).collect();
+        told.sort_by_key(|(name, _)| name.as_str());
+        for (name, value) in told {
+            add(name.as_str().as_bytes());
+            add(value.as_bytes());
+        }
         Some(Self(key.into()))
     }
 }
@@ -256,6 +265,9 @@ mod tests {
         let plain = get("/a?b", &[("host", "h")]);
         assert_eq!(plain, get("/a?b", &[("host", "H"), ("accept", "text/event-stream")]));
         assert_eq!(plain, get("http://h/a?b", &[]));
+        assert_eq!(plain, get("/a?b", &[("host", "h"), ("x-forwarded-for", "192.0.2.1")]));
+        let behind = [("host", "h"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "a")];
+        assert_eq!(get("/a?b", &behind), get("/a?b", &[behind[2], behind[0], behind[1]]));
         for (uri, headers) in [
             ("/a", vec![("host", "h")]),
             ("/a?", vec![("host", "h")]),
@@ -263,6 +275,8 @@ mod tests {
             ("/a?b", vec![("host", "g")]),
             ("/a?b", vec![("host", "h"), ("x-tenant", "1")]),
             ("/a?b", vec![("host", "h"), ("x-tenant", "")]),
+            ("/a?b", vec![("host", "h"), ("x-forwarded-host", "a")]),
+            ("/a?b", vec![("host", "h"), ("x-forwarded-proto", "https")]),
         ] {
             assert_ne!(plain, get(uri, &headers), "{uri} {headers:?}");
         }
