@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::failure::Failure;
 use super::head::{self, Head, Length, MAX_HEAD};
-use super::server::Link;
+use super::server::{Link, Server};
 use super::socket::Socket;
 use super::upload::Upload;
 
@@ -89,6 +89,11 @@ impl Exchange {
     /// Whether it failed before the server can have acted on it: on a connection that was used before and closed meanwhile.
     pub(super) fn was_stale(&self) -> bool {
         self.link.reused && !self.begun
+    }
+
+    /// The server that it is with.
+    pub(super) fn server(&self) -> &Server {
+        self.link.busy.server()
     }
 
     /// The upload, to be tried with another server.
