@@ -135,8 +135,9 @@ impl Recordings {
     /// Answers a request of a route that records: from a recording, where its `Last-Event-ID` or its `Idempotency-Key` knows
     /// one, else `open` asks the upstream, and if an event stream comes it is recorded.
     ///
-    /// Requests with one key wait for the first of them, or if its answer is no stream, for the next. Their contents are compared as far as their heads tell: method, target,
-    /// type and length. A stream that broke off is not repeated under its key: the next request asks anew.
+    /// Requests with one key wait for the first of them, or if its answer is no stream, for the next. Their contents are compared
+    /// as far as their heads tell: method, target, type and length. A stream that broke off is not repeated under its key: the
+    /// next request asks anew.
     ///
     /// CANCEL SAFETY: a request that is dropped before its upstream has answered drops what `open` had begun; afterwards the
     /// recording goes on without it.

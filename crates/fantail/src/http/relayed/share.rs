@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fantail_hub::{ChannelName, StartAt, SubscribeError};
@@ -36,9 +36,11 @@ const MOST: usize = 10_000;
 pub struct Rules {
     /// Request headers in which they must agree, beside host and URL.
     pub headers: Vec<HeaderName>,
-    /// Requests with `Cookie`, `Authorization` or an API key share as well, with whoever sends the same URL: what the upstream answers is for
-    /// everybody.
+    /// Requests with `Cookie`, `Authorization` or an API key share as well, with whoever sends the same URL: what the upstream
+    /// answers is for everybody.
     pub credentials: bool,
+    /// It has been said that, and why, an answer was not shared. Whoever comes would say it again.
+    pub told: Arc<AtomicBool>,
 }
 
 /// What requests have in common that share a stream.
@@ -156,7 +158,11 @@ impl Shares {
             return Ok(Joined::Alone(parts, body));
         }
         if let Some(why) = head::is_personal(&parts, &rules.headers) {
-            tracing::warn!(path = request.uri.path(), why, "an event stream is not shared");
+            if rules.told.swap(true, Ordering::Relaxed) {
+                tracing::debug!(path = request.uri.path(), why, "an event stream is not shared");
+            } else {
+                tracing::warn!(path = request.uri.path(), why, "an event stream is not shared");
+            }
             decline(opener);
             return Ok(Joined::Alone(parts, body));
         }
@@ -260,7 +266,7 @@ mod tests {
 
     #[test]
     fn key_tells_apart_what_an_upstream_might() {
-        let rules = Rules { headers: vec![HeaderName::from_static("x-tenant")], credentials: false };
+        let rules = Rules { headers: vec![HeaderName::from_static("x-tenant")], ..Rules::default() };
         let get = |uri, headers: &[(&str, &str)]| key(&rules, "GET", uri, headers).unwrap();
         let plain = get("/a?b", &[("host", "h")]);
         assert_eq!(plain, get("/a?b", &[("host", "H"), ("accept", "text/event-stream")]));
