@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::failure::Failure;
-use super::fields::{Options, has_essence, is_ours, is_withheld, list};
+use super::fields::{Options, has_essence, is_hearsay, is_ours, is_withheld, list};
 use super::head::write_field;
 use super::origin::{self, Trust};
 use super::upload::Coding;
@@ -102,7 +102,7 @@ impl Outgoing {
             let ours = options.take(name)
                 || is_ours(name)
                 || is_withheld(name)
-                || (!trusted && name.as_str().starts_with("x-forwarded-"))
+                || (!trusted && is_hearsay(name))
                 || changes.touches(name)
                 || (plain && *name == ACCEPT_ENCODING)
                 || (last_event_id.is_some() && *name == resumes);
