@@ -50,7 +50,7 @@ use origin::Trust;
 use reconnect::{Again, Asker, Feed};
 use relay::{Framing, Terms};
 use request::{Making, Outgoing};
-use upstream::{Answered, BodyLimits, Tunnelled, Upstream};
+use upstream::{Answered, BodyLimits, Failed, Tunnelled, Upstream};
 
 /// All upstreams, and what is said to each of them.
 #[derive(Debug)]
@@ -141,16 +141,24 @@ impl Proxy {
     /// [`Failure`]; the client has been told nothing.
     pub async fn ask(&self, route: &Route, ask: Ask<'_>) -> Result<Reply, Failure> {
         metrics::add(&self.metrics.requests, 1);
-        let asked = self.pass_on(route, ask).await;
-        if let Err(failure) = &asked {
-            metrics::add(&self.metrics.failures[failure.reason()], 1);
-            let cause = std::error::Error::source(failure).map(ToString::to_string);
-            tracing::warn!(upstream = route.upstream.name, %failure, cause, "no answer from an upstream");
+        let (request, peer) = (ask.request, ask.peer.ip());
+        let Failed { failure, server } = match self.pass_on(route, ask).await {
+            Ok(reply) => return Ok(reply),
+            Err(failed) => failed,
+        };
+        metrics::add(&self.metrics.failures[failure.reason()], 1);
+        let (upstream, method, path) = (&*route.upstream.name, request.method.as_str(), request.uri.path());
+        let cause = failure.cause();
+        if failure.blames_client() {
+            // Anybody can cause these, as often as they like.
+            tracing::debug!(upstream, method, path, %peer, %failure, "a request could not be passed on");
+        } else {
+            tracing::warn!(upstream, server, method, path, %failure, cause, "no answer from an upstream");
         }
-        asked
+        Err(failure)
     }
 
-    async fn pass_on(&self, route: &Route, ask: Ask<'_>) -> Result<Reply, Failure> {
+    async fn pass_on(&self, route: &Route, ask: Ask<'_>) -> Result<Reply, Failed> {
         let Ask { request, body, peer, rest, own, last_event_id, interim } = ask;
         let making = Making {
             peer,
@@ -168,7 +176,7 @@ impl Proxy {
         let announced =
             request.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if route.max_body != 0 && announced.is_some_and(|length| length > route.max_body) {
-            return Err(Failure::ClientTooLarge(route.max_body));
+            return Err(Failure::ClientTooLarge(route.max_body).into());
         }
         let limits = BodyLimits { silence: self.body_silence, size: route.max_body };
         let speaks = request.version == Version::HTTP_11;
@@ -246,7 +254,9 @@ impl Proxy {
             metrics: Arc::clone(&self.metrics),
             stopping: self.stopping.clone(),
         };
-        let resumes = route.reconnect && request.method == Method::GET && may_beat(&parts);
+        // A body is not kept, and without it the request would be another one.
+        let had_body = !clear || request.headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+        let resumes = route.reconnect && request.method == Method::GET && !had_body && may_beat(&parts);
         let feed =
             if resumes { Feed::resumed(body, self.asker(route, request, peer, rest), seen) } else { Feed::plain(body) };
         |client| Box::pin(relay::run(client, head, feed, terms))

@@ -51,30 +51,39 @@ pub fn explain(config: &Config, request: &str) -> Result<String, ExplainError> {
     Ok(text)
 }
 
-/// The public routes; `None` stands for the native one.
-fn public(config: &Config) -> Table<Option<(usize, &Route)>> {
+/// What stands behind a route.
+enum Behind<'c> {
+    /// One of the configuration, of this number.
+    Route(usize, &'c Route),
+    /// `/sub/`.
+    Native,
+    /// The streams that are recorded.
+    Streams,
+}
+
+/// The public routes.
+fn public(config: &Config) -> Table<Behind<'_>> {
     let configured = config.route.iter().enumerate().rev().filter(|(_, route)| route.listener == Door::Public);
     let mut routes: Vec<_> = configured
         .filter_map(|(index, route)| {
             // It was checked when the configuration was read.
             let pattern = Pattern::parse(&route.path).ok()?;
-            Some((Place { host: route.host.clone(), pattern, internal: route.internal }, Some((index, route))))
+            Some((Place { host: route.host.clone(), pattern, internal: route.internal }, Behind::Route(index, route)))
         })
         .collect();
-    routes.push((Place::native(config, "sub"), None));
+    routes.push((Place::native(config, "sub"), Behind::Native));
+    if config.route.iter().any(|route| route.record) {
+        let before = format!("{}stream/", config.native.prefix);
+        routes.push((Place::anywhere(Pattern::Segment { before, after: String::new() }), Behind::Streams));
+    }
     Table::new(routes)
 }
 
-fn describe(
-    text: &mut String,
-    config: &Config,
-    found: &Found<'_, '_, Option<(usize, &Route)>>,
-    uri: &Uri,
-) -> fmt::Result {
+fn describe(text: &mut String, config: &Config, found: &Found<'_, '_, Behind<'_>>, uri: &Uri) -> fmt::Result {
     let Place { host, pattern, internal } = found.place;
     match found.action {
-        Some((index, _)) => line(text, "route", format_args!("{pattern} (route[{index}])"))?,
-        None => line(text, "route", format_args!("{pattern} (native)"))?,
+        Behind::Route(index, _) => line(text, "route", format_args!("{pattern} (route[{index}])"))?,
+        Behind::Native | Behind::Streams => line(text, "route", format_args!("{pattern} (native)"))?,
     }
     if *internal {
         line(text, "internal", "answered with 404, unless an upstream's X-Accel-Redirect leads here")?;
@@ -84,7 +93,11 @@ fn describe(
         None => line(text, "host", "every host")?,
     }
     let plain = Route::default();
-    let route = found.action.map_or(&plain, |(_, route)| route);
+    let route = match found.action {
+        Behind::Route(_, route) => route,
+        Behind::Native => &plain,
+        Behind::Streams => return line(text, "action", "resume a recorded stream, or stop it"),
+    };
     line(text, "action", route.action)?;
     let mut options = route.given();
     if route.action == Action::Proxy {
@@ -151,6 +164,15 @@ mod tests {
 
     fn explained(request: &str) -> String {
         explain(&Config::from_toml(CONFIG).unwrap(), request).unwrap()
+    }
+
+    #[test]
+    fn explain_a_recorded_stream_is_not_the_upstreams() {
+        let asked = "/stream/0123456789abcdef0123456789abcdef";
+        assert!(explained(asked).contains("  route     /{path...} (route[3])\n"), "nothing is recorded");
+        let config = Config::from_toml(&CONFIG.replace("hand_over = false", "record = true")).unwrap();
+        let text = explain(&config, asked).unwrap();
+        assert!(text.contains("(native)\n") && text.contains("  action    resume a recorded stream"), "{text}");
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl Way {
         if route.share {
             // Checked when the configuration was read.
             let headers = route.share_headers.iter().filter_map(|name| name.parse().ok()).collect();
-            let rules = share::Rules { headers, credentials: route.share_credentials };
+            let rules = share::Rules { headers, credentials: route.share_credentials, ..share::Rules::default() };
             return Some(Self::Share { rules, manner: Manner::shared(stream, ping, stall_limit, grace) });
         }
         route.record.then(|| Self::Record {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::Shared;
 use super::wire::{Line, Wire};
@@ -34,8 +34,29 @@ pub struct Connections {
     runtime: Handle,
 }
 
-/// How long a client may leave an answer unread.
+/// How long a client may take nothing of an answer.
 const UNREAD: Duration = Duration::from_mins(1);
+
+/// Waits for a client that takes nothing. One that reads slowly keeps the socket full as well, for as long as a large answer
+/// lasts.
+#[derive(Default)]
+struct Patience {
+    /// Bytes that it had taken when the wait began.
+    sent: u64,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    /// Ready when a client that has taken `sent` bytes, and takes no more at the moment, has not taken one for too long.
+    fn poll(&mut self, cx: &mut Context<'_>, sent: u64) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(UNREAD)));
+        if self.sent != sent {
+            self.sent = sent;
+            timer.as_mut().reset(Instant::now() + UNREAD);
+        }
+        timer.as_mut().poll(cx)
+    }
+}
 
 impl Connections {
     /// To be made within the runtime that is to serve them.
@@ -93,7 +114,7 @@ impl Connections {
         let mut stopping = self.shared.stopping.clone();
         let mut told = false;
         let mut stop = pin!(stopping.wait_for(|stopping| *stopping));
-        let mut unread: Option<Pin<Box<Sleep>>> = None;
+        let mut patience = Patience::default();
         let takeover = poll_fn(|cx| {
             if !told && stop.as_mut().poll(cx).is_ready() {
                 told = true;
@@ -112,14 +133,13 @@ impl Connections {
             match sent {
                 Poll::Ready(Err(_)) => return Poll::Ready(None),
                 Poll::Ready(Ok(())) => {
-                    unread = None;
+                    patience = Patience::default();
                     if let Some(takeover) = slot.take() {
                         return Poll::Ready(Some(takeover));
                     }
                 }
                 Poll::Pending => {
-                    let patience = unread.get_or_insert_with(|| Box::pin(tokio::time::sleep(UNREAD)));
-                    if patience.as_mut().poll(cx).is_ready() {
+                    if patience.poll(cx, line.sent()).is_ready() {
                         return Poll::Ready(None);
                     }
                 }
@@ -196,5 +216,28 @@ impl Connections {
             Ok(socket) => Arc::clone(&self).serve(socket, peer, place, Some(early)),
             Err(error) => tracing::warn!(%error, %peer, "a socket could not come back to HTTP"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn patience_begins_anew_with_each_byte_and_only_then() {
+        let mut patience = Patience::default();
+        let mut deadline = async |sent| {
+            // So that the next wait does not begin in the same moment.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            assert!(poll_fn(|cx| Poll::Ready(patience.poll(cx, sent))).await.is_pending());
+            patience.timer.as_ref().map(|timer| timer.deadline())
+        };
+        let first = deadline(0).await;
+        assert_eq!(deadline(0).await, first, "nothing was taken");
+        let second = deadline(1).await;
+        assert!(second > first, "a slow client is not one that takes nothing");
+        assert_eq!(deadline(1).await, second);
     }
 }

@@ -5,7 +5,7 @@
 use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -32,13 +32,15 @@ pub(super) struct Wire {
 pub(super) struct Line {
     socket: TcpStream,
     unsent: Mutex<BytesMut>,
+    /// Bytes that the socket ever took.
+    sent: AtomicU64,
     /// Bytes may lie in the kernel although the runtime was told that there are none; see [`Line::poll_gone`].
     held: AtomicBool,
 }
 
 impl Line {
     pub(super) fn new(socket: TcpStream) -> Arc<Self> {
-        Arc::new(Self { socket, unsent: Mutex::default(), held: AtomicBool::new(false) })
+        Arc::new(Self { socket, unsent: Mutex::default(), sent: AtomicU64::new(0), held: AtomicBool::new(false) })
     }
 
     /// Sends what was gathered; pending while the socket is full.
@@ -47,7 +49,10 @@ impl Line {
         while !unsent.is_empty() {
             match self.socket.try_write(&unsent) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(sent) => unsent.advance(sent),
+                Ok(sent) => {
+                    unsent.advance(sent);
+                    self.sent.fetch_add(sent as u64, Ordering::Relaxed);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.socket.poll_write_ready(cx))?,
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -73,6 +78,11 @@ impl Line {
             let nothing = self.socket.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
             debug_assert!(nothing.is_err(), "nothing was read");
         }
+    }
+
+    /// How much has been sent, in bytes.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// How much has not been sent, in bytes.

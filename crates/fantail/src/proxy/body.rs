@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 use super::exchange::{Exchange, Piece};
 use super::failure::Failure;
 use super::pulse::{BEAT, Pulse};
-use super::server::Busy;
+use super::server::{Busy, Server};
 use super::twain::{Sent, trailing};
 use crate::metrics::{self, ProxyMetrics};
 
@@ -31,6 +31,15 @@ pub(super) enum Source {
         /// How long it may stay silent; zero for ever.
         idle: Duration,
     },
+}
+
+impl Source {
+    fn server(&self) -> &Server {
+        match self {
+            Self::Plain(exchange) => exchange.server(),
+            Self::Twain { busy, .. } => busy.server(),
+        }
+    }
 }
 
 /// A body.
@@ -180,9 +189,11 @@ impl Body {
             Ok(Piece::Data(_)) => self.let_go(),
             Ok(Piece::End(_)) => self.finish(),
             Err(failure) => {
-                self.source = None;
+                let source = self.source.take();
+                let server = source.as_ref().map(|source| source.server().label());
+                let cause = failure.cause();
                 metrics::add(&self.metrics.failures[failure.reason()], 1);
-                tracing::info!(%failure, "an upstream's answer was cut");
+                tracing::info!(server, %failure, cause, "an upstream's answer was cut");
             }
         }
     }

@@ -14,14 +14,16 @@ use tokio::time::{Instant, Sleep};
 
 use super::failure::Failure;
 use super::head::{self, Head, Length, MAX_HEAD};
-use super::server::Link;
+use super::server::{Link, Server};
 use super::socket::Socket;
 use super::upload::Upload;
 
 /// How long a body waits for `100 Continue` before it is sent all the same (RFC 9110 §10.1.1).
 const CONTINUE: Duration = Duration::from_secs(1);
-/// Room for one read.
+/// Room for one read of a large body.
 const READ: usize = 16 << 10;
+/// Room for one read of anything else.
+const SMALL_READ: usize = 4 << 10;
 
 /// An exchange.
 #[derive(Debug)]
@@ -89,6 +91,11 @@ impl Exchange {
     /// Whether it failed before the server can have acted on it: on a connection that was used before and closed meanwhile.
     pub(super) fn was_stale(&self) -> bool {
         self.link.reused && !self.begun
+    }
+
+    /// The server that it is with.
+    pub(super) fn server(&self) -> &Server {
+        self.link.busy.server()
     }
 
     /// The upload, to be tried with another server.
@@ -227,7 +234,11 @@ impl Exchange {
     fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
         let buffer = &mut self.link.buffer;
         debug_assert!(buffer.len() < most + READ, "what is read is bounded");
-        buffer.reserve(READ.min(4 << 10));
+        buffer.reserve(match self.length {
+            // A large body is worth fewer and larger reads.
+            Length::Bytes(left) => usize::try_from(left).unwrap_or(READ).clamp(SMALL_READ, READ),
+            Length::Chunks(_) | Length::Close => SMALL_READ,
+        });
         // The future holds nothing: it may be made anew for every look.
         pin!(self.link.socket.read_buf(buffer)).poll(cx)
     }

@@ -1,5 +1,6 @@
 //! Why an upstream gave no answer, or not a whole one: the one table from reason to status, and to the label in the metrics.
 
+use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub enum Failure {
     #[error("every server of the upstream is failing; the last try: {last}")]
     AllDown {
         /// What the last of them did.
+        #[source]
         last: Box<Failure>,
         /// How long until one of them is tried again.
         again: Duration,
@@ -139,6 +141,20 @@ impl Failure {
                 | Self::HeadTooLarge(_)
                 | Self::Http2 { .. }
         )
+    }
+
+    /// What is at the bottom of it, where something else said that.
+    pub fn cause(&self) -> Option<String> {
+        let mut cause = self.source()?;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        Some(cause.to_string())
+    }
+
+    /// Whether it is the client's doing.
+    pub fn blames_client(&self) -> bool {
+        matches!(self, Self::ClientBody | Self::ClientSilent(_) | Self::ClientTooLarge(_))
     }
 
     /// Whether the request has certainly not been acted upon, so that it may be sent to another server whatever it says.

@@ -71,8 +71,13 @@ pub(super) fn is_ours(name: &HeaderName) -> bool {
         || *name == CONTENT_LENGTH
         || matches!(
             name.as_str(),
-            "host" | "via" | "forwarded" | "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "x-real-ip"
+            "host" | "via" | "forwarded" | "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host"
         )
+}
+
+/// Whether a field says where a request came from, which only a trusted proxy is believed.
+pub(super) fn is_hearsay(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-forwarded-") || name == "x-real-ip"
 }
 
 /// Whether an upstream's field stays inside: it speaks to the proxy, not to the client.

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use super::chunks::Chunks;
 use super::failure::Failure;
-use super::fields::{is_ours, is_withheld, list};
+use super::fields::{is_hearsay, is_ours, is_withheld, list};
 
 /// The largest head of an answer, in bytes.
 pub(super) const MAX_HEAD: usize = 64 << 10;
@@ -174,7 +174,7 @@ pub(super) fn trailers(section: &[u8]) -> Result<Option<HeaderMap>, Failure> {
 pub(super) fn may_trail(name: &HeaderName) -> bool {
     !is_withheld(name)
         && !is_ours(name)
-        && !name.as_str().starts_with("x-forwarded-")
+        && !is_hearsay(name)
         && !matches!(
             name.as_str(),
             "transfer-encoding"

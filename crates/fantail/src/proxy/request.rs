@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::failure::Failure;
-use super::fields::{Options, has_essence, is_ours, is_withheld, list};
+use super::fields::{Options, has_essence, is_hearsay, is_ours, is_withheld, list};
 use super::head::write_field;
 use super::origin::{self, Trust};
 use super::upload::Coding;
@@ -102,7 +102,7 @@ impl Outgoing {
             let ours = options.take(name)
                 || is_ours(name)
                 || is_withheld(name)
-                || (!trusted && name.as_str().starts_with("x-forwarded-"))
+                || (!trusted && is_hearsay(name))
                 || changes.touches(name)
                 || (plain && *name == ACCEPT_ENCODING)
                 || (last_event_id.is_some() && *name == resumes);
@@ -126,8 +126,12 @@ impl Outgoing {
             head.extend_from_slice(b"transfer-encoding: chunked\r\n");
             Coding::Chunks
         } else {
-            if let Some(length) = headers.get(CONTENT_LENGTH) {
-                write_field(&mut head, &CONTENT_LENGTH, length);
+            match headers.get(CONTENT_LENGTH) {
+                Some(length) if has_body => write_field(&mut head, &CONTENT_LENGTH, length),
+                // SECURITY: a request that is made again goes without its body. A length that nothing follows would take the
+                // next request on the connection for the body.
+                Some(_) => head.extend_from_slice(b"content-length: 0\r\n"),
+                None => {}
             }
             Coding::Length
         };
@@ -283,6 +287,13 @@ mod tests {
         let (outgoing, head) = made(request, true, &Changes::default());
         assert!(head.contains("transfer-encoding: chunked\r\n") && outgoing.coding == Coding::Chunks, "{head}");
         assert!(head.contains("expect: 100-continue\r\n") && outgoing.waits, "{head}");
+    }
+
+    /// SECURITY: else the next request on the connection would be taken for the body.
+    #[test]
+    fn outgoing_without_its_body_announces_none() {
+        let (_, head) = made(get().header("content-length", "5"), false, &Changes::default());
+        assert!(head.contains("content-length: 0\r\n") && !head.contains(": 5"), "{head}");
     }
 
     #[test]

@@ -21,6 +21,11 @@ use super::failure::Failure;
 use super::head::may_trail;
 use super::server::Server;
 
+/// How often a connection with exchanges on it is asked whether its server is still there.
+const PROBE: Duration = Duration::from_secs(10);
+/// How long the server may take to say so.
+const PROBED: Duration = Duration::from_secs(10);
+
 /// A request's body on its way to a server.
 #[derive(Debug)]
 pub(super) struct Outbound {
@@ -186,6 +191,8 @@ impl Twain {
         let socket = server.connect().await?;
         let mut builder = Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new());
+        // Without it a server that vanished would take every request with it, for as long as the kernel repeats itself.
+        builder.keep_alive_interval(PROBE).keep_alive_timeout(PROBED);
         let opened = builder.handshake(TokioIo::new(socket)).await;
         let (sender, connection) =
             opened.map_err(|source| Failure::Http2 { server: server.label().to_owned(), source })?;

@@ -104,7 +104,7 @@ impl Upstream {
         mut body: Option<Incoming>,
         limits: BodyLimits,
         interim: Interim<'_>,
-    ) -> Result<Answered, Failure> {
+    ) -> Result<Answered, Failed> {
         let has_body = body.is_some();
         let mut tried: Vec<usize> = Vec::new();
         loop {
@@ -142,10 +142,11 @@ impl Upstream {
                 metrics::add(&self.metrics.retries, 1);
                 continue;
             }
-            return Err(match passed_over {
+            let failure = match passed_over {
                 Some(again) => Failure::AllDown { last: Box::new(failure), again },
                 None => failure,
-            });
+            };
+            return Err(Failed { failure, server: Some(server.label().to_owned()) });
         }
     }
 
@@ -231,6 +232,19 @@ impl Upstream {
         let source = Source::Twain { body: incoming, sent: Some(sent), busy, idle };
         let metrics = Arc::clone(server.metrics());
         Ok(Answered::Answer(parts.status, parts.headers, Body::new(source, metrics)))
+    }
+}
+
+/// A request that came to nothing.
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    /// The server that was asked last, if any was.
+    pub(super) server: Option<String>,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, server: None }
     }
 }
 

@@ -150,6 +150,7 @@ fn words_of_trusted_proxies_about_where_requests_come_from_are_kept() {
     assert_eq!(values(&head, "x-forwarded-host"), ["b.example"]);
     assert_eq!(values(&head, "x-forwarded-port"), ["443"]);
     assert_eq!(values(&head, "x-forwarded-prefix"), ["/p"]);
+    assert_eq!(values(&head, "x-real-ip"), ["192.0.2.1"]);
 }
 
 #[test]

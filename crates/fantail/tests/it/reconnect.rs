@@ -395,3 +395,20 @@ fn stream_that_is_broken_anywhere_comes_whole() {
         }
     });
 }
+
+/// A length that no body follows would make the upstream take the next request on the connection for that body.
+#[test]
+fn request_that_had_a_body_is_not_asked_again_without_it() {
+    let upstream = Upstream::listen();
+    let server = resumed(&upstream, "");
+    let mut client = server.public();
+    client.ask("GET", "/a", &[], b"hello");
+    let (_, mut peer) = begun(&upstream);
+    assert_eq!(peer.read(5), b"hello");
+    say(&mut peer, "retry: 1\nid: 1\ndata: 1\n\n");
+    let mut stream = client.stream();
+    assert_eq!(stream.data(1), ["1"]);
+    peer.reset();
+    assert_eq!(stream.to_end(), (vec![], End::Closed));
+    assert!(upstream.is_alone_for(A_WHILE), "the request was repeated");
+}

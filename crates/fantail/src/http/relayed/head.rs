@@ -45,7 +45,11 @@ pub fn is_personal(answer: &Parts, headers: &[HeaderName]) -> Option<&'static st
     if answer.headers.contains_key(SET_COOKIE) {
         return Some("it sets a cookie");
     }
-    if tokens(&answer.headers, &CACHE_CONTROL).any(|directive| directive.eq_ignore_ascii_case(b"private")) {
+    // With or without names of fields behind it: a part for one person is not kept apart here.
+    let is_private = |directive: &[u8]| {
+        directive.split(|&b| b == b'=').next().is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(b"private"))
+    };
+    if tokens(&answer.headers, &CACHE_CONTROL).any(is_private) {
         return Some("its Cache-Control says private");
     }
     // Every upstream is asked for the same encoding.
@@ -145,6 +149,7 @@ mod tests {
             (("vary", "Accept-Language"), Some("its Vary names a header that is not in share_headers")),
             (("vary", "*"), Some("its Vary names a header that is not in share_headers")),
             (("cache-control", "no-cache, Private"), Some("its Cache-Control says private")),
+            (("cache-control", "private=\"x-user\""), Some("its Cache-Control says private")),
             (("set-cookie", "a=b"), Some("it sets a cookie")),
         ] {
             assert_eq!(is_personal(&answer(200, &[header]), &named), expected, "{header:?}");

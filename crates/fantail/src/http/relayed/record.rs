@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fantail_hub::{ChannelName, Limits};
+use http::header::SET_COOKIE;
 use http::request::Parts as Request;
 use http::response::Parts;
 use http::{Method, Response};
@@ -17,7 +18,7 @@ use http_body::Body as HttpBody;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::credential::Credential;
+use super::credential::{self, Credential};
 use super::feed::{Ended, Feed};
 use super::openings::{Entrance, Openings};
 use super::recording::{Content, Recording, Token};
@@ -135,8 +136,9 @@ impl Recordings {
     /// Answers a request of a route that records: from a recording, where its `Last-Event-ID` or its `Idempotency-Key` knows
     /// one, else `open` asks the upstream, and if an event stream comes it is recorded.
     ///
-    /// Requests with one key wait for the first of them, or if its answer is no stream, for the next. Their contents are compared as far as their heads tell: method, target,
-    /// type and length. A stream that broke off is not repeated under its key: the next request asks anew.
+    /// Requests with one key wait for the first of them, or if its answer is no stream, for the next. Their contents are compared
+    /// as far as their heads tell: method, target, type and length. A stream that broke off is not repeated under its key: the
+    /// next request asks anew.
     ///
     /// CANCEL SAFETY: a request that is dropped before its upstream has answered drops what `open` had begun; afterwards the
     /// recording goes on without it.
@@ -319,9 +321,12 @@ impl Recordings {
         let answer = if first.is_some_and(|first| first.content != Content::of(request)) {
             Err(Refusal::KeyReused)
         } else {
-            let start = source.beginning(&app.hub);
-            let view = View { source, styles: &manner.styles, start, head: source.head.clone() };
-            view.answer(app, slot, request).await
+            let (start, mut head) = (source.beginning(&app.hub), source.head.clone());
+            if !credential::is_given(&request.headers) {
+                // SECURITY: whoever guessed the key must not get the session that the answer began.
+                head.headers.remove(SET_COOKIE);
+            }
+            View { source, styles: &manner.styles, start, head }.answer(app, slot, request).await
         };
         Joined::Answer(answer.unwrap_or_else(|refusal| refusal.response()))
     }
@@ -567,6 +572,22 @@ mod tests {
         let answer = answered(&world, &slot, &first).await;
         let (said, clean) = world.hand_over(&slot, answer).await.end().await;
         assert_eq!((without_ids(&said).as_str(), clean), ("data: 1\n\n", true), "a finished one is played again");
+    }
+
+    /// SECURITY: without a credential nobody can say that it is the same client, and a session is not for another one.
+    #[tokio::test]
+    async fn cookies_are_not_given_again_to_whoever_has_no_more_than_the_key() {
+        let world = World::new().await;
+        for (credential, kept) in [(("x-other", "1"), false), (MINE, true)] {
+            let first = request("POST", "/chat", &[("idempotency-key", "1"), credential]);
+            let head = [("content-type", "text/event-stream"), ("set-cookie", "sid=1")];
+            let (_upstream, answer) = Upstream::answer(StatusCode::OK, &head);
+            let opened = record(&world, &World::slot(), &first, HOUR, || async { Ok(answer) }).await;
+            let Joined::Answer(opened) = opened.unwrap() else { panic!("it is recorded") };
+            assert_eq!(opened.headers()["set-cookie"], "sid=1");
+            let again = answered(&world, &World::slot(), &first).await;
+            assert_eq!(again.headers().contains_key("set-cookie"), kept);
+        }
     }
 
     #[tokio::test]

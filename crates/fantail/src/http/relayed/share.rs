@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fantail_hub::{ChannelName, StartAt, SubscribeError};
@@ -36,9 +36,11 @@ const MOST: usize = 10_000;
 pub struct Rules {
     /// Request headers in which they must agree, beside host and URL.
     pub headers: Vec<HeaderName>,
-    /// Requests with `Cookie`, `Authorization` or an API key share as well, with whoever sends the same URL: what the upstream answers is for
-    /// everybody.
+    /// Requests with `Cookie`, `Authorization` or an API key share as well, with whoever sends the same URL: what the upstream
+    /// answers is for everybody.
     pub credentials: bool,
+    /// It has been said that, and why, an answer was not shared. Whoever comes would say it again.
+    pub told: Arc<AtomicBool>,
 }
 
 /// What requests have in common that share a stream.
@@ -71,6 +73,15 @@ impl Key {
         for name in &rules.headers {
             add(&headers.get_all(name).iter().count().to_be_bytes());
             headers.get_all(name).iter().for_each(|value| add(value.as_bytes()));
+        }
+        // SECURITY: what a proxy in front says of the host, the scheme or the user goes to the upstream where that proxy is
+        // trusted, and may be all that tells one customer from another. Who the client is does not: all differ in that.
+        let told = |name: &HeaderName| name.as_str().starts_with("x-forwarded-") && name != "x-forwarded-for";
+        let mut told: Vec<_> = headers.iter().filter(|(name, _)| told(name)).collect();
+        told.sort_by_key(|(name, _)| name.as_str());
+        for (name, value) in told {
+            add(name.as_str().as_bytes());
+            add(value.as_bytes());
         }
         Some(Self(key.into()))
     }
@@ -147,7 +158,11 @@ impl Shares {
             return Ok(Joined::Alone(parts, body));
         }
         if let Some(why) = head::is_personal(&parts, &rules.headers) {
-            tracing::warn!(path = request.uri.path(), why, "an event stream is not shared");
+            if rules.told.swap(true, Ordering::Relaxed) {
+                tracing::debug!(path = request.uri.path(), why, "an event stream is not shared");
+            } else {
+                tracing::warn!(path = request.uri.path(), why, "an event stream is not shared");
+            }
             decline(opener);
             return Ok(Joined::Alone(parts, body));
         }
@@ -251,11 +266,14 @@ mod tests {
 
     #[test]
     fn key_tells_apart_what_an_upstream_might() {
-        let rules = Rules { headers: vec![HeaderName::from_static("x-tenant")], credentials: false };
+        let rules = Rules { headers: vec![HeaderName::from_static("x-tenant")], ..Rules::default() };
         let get = |uri, headers: &[(&str, &str)]| key(&rules, "GET", uri, headers).unwrap();
         let plain = get("/a?b", &[("host", "h")]);
         assert_eq!(plain, get("/a?b", &[("host", "H"), ("accept", "text/event-stream")]));
         assert_eq!(plain, get("http://h/a?b", &[]));
+        assert_eq!(plain, get("/a?b", &[("host", "h"), ("x-forwarded-for", "192.0.2.1")]));
+        let behind = [("host", "h"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "a")];
+        assert_eq!(get("/a?b", &behind), get("/a?b", &[behind[2], behind[0], behind[1]]));
         for (uri, headers) in [
             ("/a", vec![("host", "h")]),
             ("/a?", vec![("host", "h")]),
@@ -263,6 +281,8 @@ mod tests {
             ("/a?b", vec![("host", "g")]),
             ("/a?b", vec![("host", "h"), ("x-tenant", "1")]),
             ("/a?b", vec![("host", "h"), ("x-tenant", "")]),
+            ("/a?b", vec![("host", "h"), ("x-forwarded-host", "a")]),
+            ("/a?b", vec![("host", "h"), ("x-forwarded-proto", "https")]),
         ] {
             assert_ne!(plain, get(uri, &headers), "{uri} {headers:?}");
         }
