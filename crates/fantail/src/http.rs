@@ -246,7 +246,7 @@ impl App {
     /// Answers one request of a connection whose takeovers go to `slot`.
     pub async fn answer(&self, door: Door, slot: &Arc<Slot>, request: Request<Incoming>) -> Response<Body> {
         let (request, body) = request.into_parts();
-        slot.watch(false);
+        slot.begin();
         let response = match door {
             Door::Public => self.act(&self.public, slot, &request, body).await,
             Door::Control => self.admit_and_act(slot, &request, body).await,

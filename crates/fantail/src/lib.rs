@@ -30,7 +30,7 @@ use fanout::{Farewell, Shards};
 use http::App;
 pub use http::explain::{ExplainError, explain};
 use metrics::Metrics;
-use proxy::{Proxy, Stopping};
+use proxy::{Budget, Proxy, Stopping};
 
 /// Descriptors that are kept for other things than connections.
 const RESERVED_DESCRIPTORS: usize = 256;
@@ -50,6 +50,8 @@ pub struct Server {
     app: Arc<App>,
     hub: Arc<Hub>,
     config: Config,
+    /// One for each connection to the public listener that there may be.
+    places: Arc<Semaphore>,
     /// Turns true when the server stops.
     stopping: watch::Sender<bool>,
 }
@@ -88,9 +90,12 @@ impl Server {
         let metrics = Arc::new(Metrics::new(shards));
         let shards = Arc::new(Shards::start(&hub, &metrics).map_err(StartError::Shards)?);
         let (stopping, told) = watch::channel(false);
-        let proxy = Proxy::new(&config, &metrics, Stopping { told, window: config.stop.window.get() });
+        let clients = connections(&config);
+        let places = Arc::new(Semaphore::new(clients));
+        let budget = Budget::new(descriptors().max(clients), Arc::clone(&places), clients);
+        let proxy = Proxy::new(&config, &metrics, budget, Stopping { told, window: config.stop.window.get() });
         let app = Arc::new(App::new(&config, Arc::clone(&hub), shards, proxy, metrics));
-        Ok(Self { public, control, app, hub, config, stopping })
+        Ok(Self { public, control, app, hub, config, places, stopping })
     }
 
     /// Where the public listener is.
@@ -118,8 +123,7 @@ impl Server {
     /// # Errors
     /// If a listener cannot be served.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { public, control, app, hub, config, stopping } = self;
-        let public_places = Arc::new(Semaphore::new(connections(&config)));
+        let Self { public, control, app, hub, config, places: public_places, stopping } = self;
         let control_places = Arc::new(Semaphore::new(CONTROL_CONNECTIONS));
         let places =
             [(Arc::clone(&public_places), connections(&config)), (Arc::clone(&control_places), CONTROL_CONNECTIONS)];
@@ -255,6 +259,11 @@ fn connections(config: &Config) -> usize {
     if config.listen.connections != 0 {
         return config.listen.connections.min(Semaphore::MAX_PERMITS);
     }
+    descriptors()
+}
+
+/// How many descriptors there are for connections of clients, and to servers for them.
+fn descriptors() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or(UNLIMITED, |limit| usize::try_from(limit).unwrap_or(UNLIMITED));
     limit.saturating_sub(RESERVED_DESCRIPTORS).max(1)

@@ -80,7 +80,9 @@ pub async fn accept(listener: StdListener, door: Door, shared: Arc<Shared>) -> i
             }
         };
         metrics::add(&http.accepted, 1);
-        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+        // What clients of proxy routes need of servers counts as well; the control listener has descriptors of its own.
+        let has_room = door == Door::Control || shared.app.proxy().has_room();
+        let Some(place) = Arc::clone(places).try_acquire_owned().ok().filter(|_| has_room) else {
             metrics::add(&http.connections_refused, 1);
             refuse(&socket);
             continue;

@@ -92,6 +92,8 @@ pub const FAILURES: [&str; 12] = [
 pub struct ProxyMetrics {
     /// Requests passed on.
     pub requests: Number,
+    /// Connections to servers at present.
+    pub open: Number,
     /// Connections to servers that were begun.
     pub connects: Number,
     /// Requests that went over a connection that had carried others.
@@ -274,6 +276,7 @@ impl Metrics {
                 ("refused_publishes", "messages refused", Only, read(&http.publish_refused)),
                 ("refused_control", "control requests without the right to it", Only, read(&http.control_refused)),
                 ("proxy_requests", "requests passed to upstreams", Only, read(&proxy.requests)),
+                ("proxy_connections", "connections to upstream servers at present", AndShrinks, read(&proxy.open)),
                 ("proxy_connects", "connections to upstream servers begun", Only, read(&proxy.connects)),
                 ("proxy_reused", "requests over connections that had carried others", Only, read(&proxy.reused)),
                 ("proxy_retries", "requests to upstreams sent once more", Only, read(&proxy.retries)),

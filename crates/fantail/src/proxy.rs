@@ -3,6 +3,7 @@
 
 mod answer;
 mod body;
+mod budget;
 mod chunks;
 mod client;
 mod exchange;
@@ -37,6 +38,7 @@ use crate::config::{self, Config};
 use crate::metrics::{self, Metrics, ProxyMetrics};
 pub use answer::Answer;
 pub use body::Body;
+pub use budget::Budget;
 pub use client::{Back, Client};
 pub use failure::Failure;
 pub use relay::Stopping;
@@ -62,6 +64,7 @@ pub struct Proxy {
     body_silence: Duration,
     metrics: Arc<ProxyMetrics>,
     stopping: Stopping,
+    budget: Arc<Budget>,
 }
 
 /// A request to be passed on.
@@ -102,10 +105,11 @@ pub struct Tunnel {
 
 impl Proxy {
     /// The upstreams of a configuration.
-    pub fn new(config: &Config, metrics: &Metrics, stopping: Stopping) -> Self {
+    pub fn new(config: &Config, metrics: &Metrics, budget: Budget, stopping: Stopping) -> Self {
+        let budget = Arc::new(budget);
         let metrics = &metrics.proxy;
         let made = |(name, upstream): (&String, &config::Upstream)| {
-            (name.clone(), Arc::new(Upstream::new(name, upstream, metrics)))
+            (name.clone(), Arc::new(Upstream::new(name, upstream, &budget, metrics)))
         };
         Self {
             upstreams: config.upstream.iter().map(made).collect(),
@@ -114,6 +118,7 @@ impl Proxy {
             body_silence: config.listen.body_timeout.get(),
             metrics: Arc::clone(metrics),
             stopping,
+            budget,
         }
     }
 
@@ -126,6 +131,11 @@ impl Proxy {
     /// The servers of every upstream, as statistics show them.
     pub fn shown(&self) -> BTreeMap<String, Vec<Shown>> {
         self.upstreams.iter().map(|(name, upstream)| (name.clone(), upstream.shown())).collect()
+    }
+
+    /// Whether there is a descriptor left for one more client.
+    pub fn has_room(&self) -> bool {
+        self.budget.has_room(&self.metrics.open)
     }
 
     /// Closes connections that have been idle for too long. To be called about once a second.

@@ -184,7 +184,9 @@ mod tests {
     fn admit_grip_by_token_key_or_password() {
         let signer = Signer::new("grip", "app").unwrap();
         let now = Millis(1_700_000_000_000);
-        let token = format!("Bearer {}", signer.sign(now).to_str().unwrap());
+        let issue = |signer: &Signer| signer.issue(r#"{"alg":"HS256"}"#, r#"{"iss":"app","exp":1700000060}"#);
+        let token = format!("Bearer {}", issue(&signer));
+        let ours = format!("Bearer {}", signer.sign(now).to_str().unwrap());
         let admit = |key: Option<&str>, signer: Option<&Signer>, authorization: &str| {
             let mut request = http::Request::builder().uri("/publish/").header("host", "localhost");
             if !authorization.is_empty() {
@@ -197,7 +199,8 @@ mod tests {
         assert!(admit(Some("s3cret"), Some(&signer), "Bearer s3cret"));
         assert!(admit(Some("s3cret"), None, "Basic YW55OnMzY3JldA=="), "any:s3cret");
         assert!(admit(None, Some(&signer), ""), "an open door stays open");
-        let other = format!("Bearer {}", Signer::new("other", "app").unwrap().sign(now).to_str().unwrap());
+        let other = format!("Bearer {}", issue(&Signer::new("other", "app").unwrap()));
+        assert!(!admit(Some("s3cret"), Some(&signer), &ours), "every application behind the proxy gets these");
         for (signer, wrong) in [
             (None, &*token),
             (Some(&signer), &*other),

@@ -91,6 +91,8 @@ pub struct Slot {
     watched: AtomicBool,
     /// Interim answers that have not been sent.
     interim: Mutex<Vec<u8>>,
+    /// hyper's buffer has been empty since the request came: nothing of an earlier answer is left in it.
+    clean: AtomicBool,
 }
 
 impl Slot {
@@ -102,6 +104,7 @@ impl Slot {
             state: AtomicU8::new(0),
             watched: AtomicBool::new(false),
             interim: Mutex::default(),
+            clean: AtomicBool::new(false),
         }
     }
 
@@ -121,8 +124,15 @@ impl Slot {
         let _ = self.state.compare_exchange(0, SAID, Ordering::AcqRel, Ordering::Relaxed);
     }
 
+    /// Another request is about to be answered.
+    pub fn begin(&self) {
+        self.watch(false);
+        self.clean.store(false, Ordering::Relaxed);
+    }
+
     /// hyper's buffer has been emptied.
     pub fn flushed(&self) {
+        self.clean.store(true, Ordering::Relaxed);
         // Only what was said before this flush is known to be out.
         let _ = self.state.compare_exchange(SAID, FLUSHED, Ordering::AcqRel, Ordering::Relaxed);
     }
@@ -154,8 +164,32 @@ impl Slot {
         }
     }
 
-    /// What is to be sent before anything else that HTTP says.
+    /// What is to be sent before anything else that HTTP says. Where an earlier answer is still on its way, an interim one
+    /// would end up inside it, and is not said: nobody counts on one.
     pub fn take_interim(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.interim.lock())
+        let mut interim = std::mem::take(&mut *self.interim.lock());
+        if !self.clean.load(Ordering::Relaxed) {
+            interim.clear();
+        }
+        interim
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interim_answers_do_not_get_into_the_answer_before() {
+        let slot = Slot::new("127.0.0.1:1".parse().unwrap());
+        slot.begin();
+        slot.say_before(b"103".to_vec());
+        assert!(slot.take_interim().is_empty(), "the answer before may not be out yet");
+        slot.flushed();
+        slot.say_before(b"103".to_vec());
+        assert_eq!(slot.take_interim(), b"103");
+        slot.begin();
+        slot.say_before(b"103".to_vec());
+        assert!(slot.take_interim().is_empty());
     }
 }

@@ -74,7 +74,10 @@ impl Head {
             headers.append(name, value);
         }
         let length = length_of(status, version, &headers, method)?;
-        let keeps_alive = keeps_alive(version, &headers) && !matches!(length, Length::Close);
+        // A server that announces chunks where there can be none may send some all the same.
+        let is_clear = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || !headers.contains_key(TRANSFER_ENCODING);
+        let keeps_alive = keeps_alive(version, &headers) && is_clear && !matches!(length, Length::Close);
         Ok(Some(Self { status, headers, length, keeps_alive }))
     }
 }

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
+use super::budget::Budget;
 use super::failure::Failure;
 use super::socket::Socket;
 use super::twain::Twain;
@@ -56,6 +57,7 @@ pub(super) struct Server {
     health: Mutex<Health>,
     /// The connection over HTTP/2, where that is spoken.
     pub(super) twain: Option<Twain>,
+    budget: Arc<Budget>,
     metrics: Arc<ProxyMetrics>,
 }
 
@@ -122,8 +124,15 @@ pub struct Shown {
 }
 
 impl Server {
-    pub(super) fn new(address: Address, limits: Limits, twain: Option<Twain>, metrics: Arc<ProxyMetrics>) -> Self {
+    pub(super) fn new(
+        address: Address,
+        limits: Limits,
+        twain: Option<Twain>,
+        budget: Arc<Budget>,
+        metrics: Arc<ProxyMetrics>,
+    ) -> Self {
         Self {
+            budget,
             label: address.to_string(),
             address,
             limits,
@@ -160,7 +169,11 @@ impl Server {
     pub(super) fn well(&self) {
         let mut health = self.health.lock();
         if health.failures > 0 {
-            *health = Health::default();
+            let was_out = std::mem::take(&mut *health).out_until.is_some();
+            drop(health);
+            if was_out {
+                tracing::info!(server = self.label, "a server that was passed over answers again");
+            }
         }
     }
 
@@ -192,8 +205,12 @@ impl Server {
     /// A new connection.
     pub(super) async fn connect(&self) -> Result<Socket, Failure> {
         let limit = self.limits.connect;
+        if !self.budget.has_room(&self.metrics.open) {
+            let source = io::Error::from(rustix::io::Errno::MFILE);
+            return Err(Failure::Descriptors { server: self.label.clone(), source });
+        }
         metrics::add(&self.metrics.connects, 1);
-        match timeout(limit, Socket::connect(&self.address)).await {
+        match timeout(limit, Socket::connect(&self.address, &self.metrics)).await {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(source)) if is_exhaustion(&source) => {
                 Err(Failure::Descriptors { server: self.label.clone(), source })

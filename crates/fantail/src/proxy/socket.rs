@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::Server as Address;
+use crate::metrics::{self, ProxyMetrics};
 
 /// How long a server may be silent before the kernel asks whether it is there.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -20,34 +22,54 @@ const PROBES: u32 = 3;
 
 /// A connected socket.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub(super) struct Socket {
+    kind: Kind,
+    _open: Open,
+}
+
+#[derive(Debug)]
+enum Kind {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
+/// Counts a connection while it is open.
+#[derive(Debug)]
+struct Open(Arc<ProxyMetrics>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::take(&self.0.open, 1);
+    }
+}
+
 impl Socket {
     /// Connects. A name that has several addresses is tried at each.
-    pub(super) async fn connect(address: &Address) -> io::Result<Self> {
-        match address {
+    pub(super) async fn connect(address: &Address, metrics: &Arc<ProxyMetrics>) -> io::Result<Self> {
+        // Counted before it is there: many may be on their way.
+        metrics::add(&metrics.open, 1);
+        let open = Open(Arc::clone(metrics));
+        let kind = match address {
             Address::Tcp { host, port } => {
                 let socket = TcpStream::connect((host.as_str(), *port)).await?;
                 // Only a latency: a socket that cannot do it still works.
                 let _ = socket.set_nodelay(true);
                 // Only the time until a server that vanished is missed.
                 let _ = doubt_silence(&socket);
-                Ok(Self::Tcp(socket))
+                Kind::Tcp(socket)
             }
-            Address::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
-        }
+            Address::Unix(path) => Kind::Unix(UnixStream::connect(path).await?),
+        };
+        Ok(Self { kind, _open: open })
     }
 
     /// Whether an idle connection is still one: neither closed nor talked on.
     pub(super) fn is_quiet(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         // Asked of the kernel: the runtime may not have heard of the end yet.
-        let peeked = match self {
-            Self::Tcp(socket) => SockRef::from(socket).peek(&mut byte),
-            Self::Unix(socket) => SockRef::from(socket).peek(&mut byte),
+        let peeked = match &self.kind {
+            Kind::Tcp(socket) => SockRef::from(socket).peek(&mut byte),
+            Kind::Unix(socket) => SockRef::from(socket).peek(&mut byte),
         };
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
@@ -63,18 +85,18 @@ fn doubt_silence(socket: &TcpStream) -> io::Result<()> {
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
-            Self::Unix(socket) => Pin::new(socket).poll_read(cx, buf),
+        match &mut self.get_mut().kind {
+            Kind::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
+            Kind::Unix(socket) => Pin::new(socket).poll_read(cx, buf),
         }
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, buf),
-            Self::Unix(socket) => Pin::new(socket).poll_write(cx, buf),
+        match &mut self.get_mut().kind {
+            Kind::Tcp(socket) => Pin::new(socket).poll_write(cx, buf),
+            Kind::Unix(socket) => Pin::new(socket).poll_write(cx, buf),
         }
     }
 
@@ -84,9 +106,9 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
-            Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+        match &mut self.get_mut().kind {
+            Kind::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Kind::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
         }
     }
 }
@@ -101,10 +123,15 @@ mod tests {
     async fn socket_of_a_silent_server_is_doubted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let Socket::Tcp(socket) = Socket::connect(&address).await.unwrap() else { panic!("it is TCP") };
-        let socket = SockRef::from(&socket);
+        let metrics = Arc::new(ProxyMetrics::default());
+        let connected = Socket::connect(&address, &metrics).await.unwrap();
+        assert_eq!(metrics::read(&metrics.open), 1);
+        let Kind::Tcp(socket) = &connected.kind else { panic!("it is TCP") };
+        let socket = SockRef::from(socket);
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), SILENCE);
         assert_eq!(socket.tcp_keepalive_interval().unwrap() * PROBES + SILENCE, Duration::from_mins(1));
+        drop(connected);
+        assert_eq!(metrics::read(&metrics.open), 0);
     }
 }

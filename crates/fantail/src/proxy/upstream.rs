@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::body::{Body, Source};
+use super::budget::Budget;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::fields::list;
@@ -65,11 +66,17 @@ pub(super) struct BodyLimits {
 }
 
 impl Upstream {
-    pub(super) fn new(name: &str, config: &config::Upstream, metrics: &Arc<ProxyMetrics>) -> Self {
+    pub(super) fn new(
+        name: &str,
+        config: &config::Upstream,
+        budget: &Arc<Budget>,
+        metrics: &Arc<ProxyMetrics>,
+    ) -> Self {
         let limits = Limits::new(config);
         let twain = || config.http2.then(Twain::default);
-        let server =
-            |address: &config::Server| Arc::new(Server::new(address.clone(), limits, twain(), Arc::clone(metrics)));
+        let server = |address: &config::Server| {
+            Arc::new(Server::new(address.clone(), limits, twain(), Arc::clone(budget), Arc::clone(metrics)))
+        };
         Self {
             name: name.to_owned(),
             servers: config.servers.iter().map(server).collect(),

@@ -29,8 +29,8 @@ const KEY: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-/// `{"typ":"JWT","alg":"HS256"}`.
-const HEADER: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9";
+/// What our own signatures are about: each application gets them, and none of them may publish with one.
+const SUBJECT: &str = "grip-sig";
 
 /// Signs and checks with one key.
 pub struct Signer {
@@ -66,6 +66,9 @@ pub enum SigError {
     /// Its time is over, or has not come.
     #[error("it is not valid at this time")]
     Time,
+    /// It is a `Grip-Sig` of ours.
+    #[error("it is a Grip-Sig, which says who asks and not who may publish")]
+    Ours,
 }
 
 #[derive(Deserialize)]
@@ -77,6 +80,7 @@ struct Header {
 struct Claims {
     exp: Option<f64>,
     nbf: Option<f64>,
+    sub: Option<serde_json::Value>,
 }
 
 impl Signer {
@@ -103,17 +107,24 @@ impl Signer {
         {
             return value.clone();
         }
-        let claims = serde_json::json!({ "iss": self.issuer, "exp": now.plus(VALID).0 / 1000 }).to_string();
-        let signed = format!("{HEADER}.{}", URL_SAFE_NO_PAD.encode(claims));
-        let signature = self.mac.clone().chain_update(&signed).finalize().into_bytes();
-        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+        let claims = serde_json::json!({ "iss": self.issuer, "exp": now.plus(VALID).0 / 1000, "sub": SUBJECT });
+        let claims = claims.to_string();
+        let token = self.issue(r#"{"typ":"JWT","alg":"HS256"}"#, &claims);
         // base64url and dots.
         let value = HeaderValue::try_from(token).unwrap_or(HeaderValue::from_static(""));
         *last = Some((now, value.clone()));
         value
     }
 
-    /// Whether a token was signed with the key and is valid at this moment. Who issued it does not matter: it had the key.
+    /// A token with this header and these claims, both in JSON.
+    pub fn issue(&self, header: &str, claims: &str) -> String {
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = self.mac.clone().chain_update(&signed).finalize().into_bytes();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// Whether a token was signed with the key by somebody else and is valid at this moment. Who that was does not matter: it
+    /// had the key.
     ///
     /// # Errors
     /// [`SigError`]. SECURITY: the signature is compared in constant time, before anything of the claims is believed.
@@ -133,6 +144,9 @@ impl Signer {
         let at = |moment: Millis| moment.0 as f64 / 1000.0;
         if at(now.minus(LEEWAY)) >= exp || claims.nbf.is_some_and(|nbf| at(now.plus(LEEWAY)) < nbf) {
             return Err(SigError::Time);
+        }
+        if claims.sub.is_some_and(|sub| sub == SUBJECT) {
+            return Err(SigError::Ours);
         }
         Ok(())
     }
@@ -156,9 +170,7 @@ mod tests {
 
     /// A token of any content, signed as it should be.
     fn token(key: &str, header: &str, claims: &str) -> String {
-        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-        let signature = signer(key).mac.chain_update(&signed).finalize().into_bytes();
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+        signer(key).issue(header, claims)
     }
 
     #[test]
@@ -173,16 +185,16 @@ mod tests {
     }
 
     #[test]
-    fn sign_is_believed_for_an_hour_and_used_again_for_a_minute() {
+    fn sign_is_good_for_an_hour_used_again_for_a_minute_and_never_for_publishing() {
         let signer = signer("changeme");
         let first = signer.sign(NOW);
         assert_eq!(signer.sign(NOW.plus(Duration::from_secs(59))), first);
         assert_ne!(signer.sign(NOW.plus(REUSED)), first);
-        assert_eq!(signer.check(first.as_bytes(), NOW.plus(Duration::from_mins(59))), Ok(()));
+        assert_eq!(signer.check(first.as_bytes(), NOW.plus(Duration::from_mins(59))), Err(SigError::Ours));
         assert_eq!(signer.check(first.as_bytes(), NOW.plus(Duration::from_mins(61))), Err(SigError::Time));
         let claims = first.to_str().unwrap().split('.').nth(1).unwrap();
-        assert_eq!(URL_SAFE_NO_PAD.decode(claims).unwrap(), br#"{"exp":1700003600,"iss":"fantail"}"#);
-        assert_eq!(URL_SAFE_NO_PAD.decode(HEADER).unwrap(), br#"{"typ":"JWT","alg":"HS256"}"#);
+        assert_eq!(URL_SAFE_NO_PAD.decode(claims).unwrap(), br#"{"exp":1700003600,"iss":"fantail","sub":"grip-sig"}"#);
+        assert!(first.to_str().unwrap().starts_with("eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9."));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use http::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_ENCODING,
-    CONTENT_LENGTH, CONTENT_TYPE, ETAG, SET_COOKIE, TRAILER, TRANSFER_ENCODING, VARY,
+    CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, SET_COOKIE, TRAILER, TRANSFER_ENCODING, VARY,
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
@@ -15,7 +15,9 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 pub const FANTAIL_STREAM: HeaderName = HeaderName::from_static("fantail-stream");
 
 /// What speaks of the body's bytes or length: viewers get others.
-const OF_THE_BODY: [HeaderName; 8] = [
+const OF_THE_BODY: [HeaderName; 9] = [
+    // Each viewer's answer has its own.
+    DATE,
     CONTENT_LENGTH,
     TRANSFER_ENCODING,
     TRAILER,

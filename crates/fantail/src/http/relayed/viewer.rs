@@ -26,7 +26,7 @@ use crate::http::App;
 use crate::http::body::Body;
 use crate::http::takeover::{Slot, Takeover};
 use crate::metrics::Metrics;
-use crate::proxy::{Proxy, Stopping};
+use crate::proxy::{Budget, Proxy, Stopping};
 
 /// How long anything may take that is bound to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,7 +51,8 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (_, told) = watch::channel(false);
         let config = Config::default();
-        let proxy = Proxy::new(&config, &metrics, Stopping { told, window: Duration::ZERO });
+        let budget = Budget::new(100, Arc::new(Semaphore::new(100)), 100);
+        let proxy = Proxy::new(&config, &metrics, budget, Stopping { told, window: Duration::ZERO });
         Self { app: App::new(&config, hub, shards, proxy, metrics), places: Arc::new(Semaphore::new(100)), listener }
     }
 
