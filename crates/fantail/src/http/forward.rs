@@ -334,12 +334,17 @@ fn wants_html(headers: &HeaderMap) -> bool {
 /// What people see when the application is away.
 fn page(status: StatusCode, refusal: &Refusal) -> String {
     let title = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
+    let mut why = refusal.to_string();
+    // Errors begin in lower case, sentences do not.
+    if let Some(first) = why.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><title>{title}</title><style>body{{font:16px/1.5 \
          system-ui,sans-serif;max-width:32em;margin:15vh auto;padding:0 1em}}@media(prefers-color-scheme:dark)\
          {{body{{background:#111;color:#ddd}}}}</style><h1>{title}</h1><p>{}.</p></html>\n",
-        escape(&refusal.to_string())
+        escape(&why)
     )
 }
 

@@ -146,8 +146,8 @@ impl Twain {
     ///
     /// CANCEL SAFETY: dropping it resets the stream.
     pub(super) async fn send(
-        &self,
-        server: &Arc<Server>,
+        server: &Server,
+        mut sender: SendRequest<Outbound>,
         request: Request<Outbound>,
         silence: Duration,
     ) -> Result<Response<Incoming>, Failure> {
@@ -156,7 +156,6 @@ impl Twain {
             let theirs = course.wrong.lock().take();
             theirs.unwrap_or_else(|| Failure::Http2 { server: server.label().to_owned(), source })
         };
-        let mut sender = self.sender(server).await?;
         sender.ready().await.map_err(failed)?;
         let mut answer = pin!(sender.send_request(request));
         let (idle, first_byte) = (server.limits.idle, server.limits.first_byte);
@@ -183,7 +182,8 @@ impl Twain {
         timeout(first_byte, answer).await.map_err(|_| Failure::FirstByte(first_byte))?.map_err(failed)
     }
 
-    async fn sender(&self, server: &Arc<Server>) -> Result<SendRequest<Outbound>, Failure> {
+    /// A way to the server, by the connection that there is or a new one.
+    pub(super) async fn sender(&self, server: &Server) -> Result<SendRequest<Outbound>, Failure> {
         let mut held = self.sender.lock().await;
         if let Some(sender) = held.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());

@@ -226,14 +226,16 @@ impl Upstream {
             .path_and_query(request.target.as_str())
             .build()
             .map_err(|_| Failure::Malformed("the target cannot be sent over HTTP/2"))?;
+        let busy = Busy::begin(server);
+        // The body is touched only once there is somebody to take it: until then another server may.
+        let sender = twain.sender(server).await?;
         let (outbound, sent) = Outbound::new(body.take(), limits.size);
         let mut outgoing = Request::new(outbound);
         *outgoing.method_mut() = request.method.clone();
         *outgoing.uri_mut() = uri;
         *outgoing.version_mut() = Version::HTTP_2;
         *outgoing.headers_mut() = request.fields();
-        let busy = Busy::begin(server);
-        let answer = twain.send(server, outgoing, limits.silence).await?;
+        let answer = Twain::send(server, sender, outgoing, limits.silence).await?;
         let (parts, incoming) = answer.into_parts();
         let idle = server.limits.idle;
         let source = Source::Twain { body: incoming, sent: Some(sent), busy, idle };

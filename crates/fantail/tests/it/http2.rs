@@ -21,6 +21,7 @@ use tokio::sync::mpsc::{self, channel};
 
 use crate::client::{Client, End};
 use crate::server::{PATIENCE, TestServer};
+use crate::upstream::Upstream;
 
 /// More than any test needs to be on its way.
 const QUEUE: usize = 16;
@@ -211,6 +212,23 @@ fn bodies_over_http2_pass_with_their_trailers() {
     assert_eq!(request.headers().get("expect"), None);
     let trailers = trailers.expect("trailers");
     assert_eq!((trailers.len(), &trailers["x-sum"]), (1, &HeaderValue::from_static("1")));
+}
+
+#[test]
+fn bodies_over_http2_go_to_the_next_server_where_one_refuses() {
+    let (away, twain) = (Upstream::refusing(), Twain::start());
+    // Whichever has its turn first: of two requests one begins with the server that is away.
+    let server = TestServer::start(&format!(
+        "[upstream.app]\nservers = ['{}', 'http://{}']\nhttp2 = true\nmax_fails = 100\n\
+         [[route]]\npath = '/{{path...}}'\naction = 'proxy'\nupstream = 'app'\n",
+        away.name, twain.address
+    ));
+    for _ in 0..4 {
+        let answer = server.public().request("POST", "/a", &[], b"whole");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "whole"));
+        assert_eq!(twain.asked().0.body(), &b"whole"[..]);
+    }
+    assert!(server.metric("fantail_proxy_retries_total") > 0);
 }
 
 #[test]
