@@ -36,13 +36,13 @@ use hyper::body::Incoming;
 
 use crate::config::{self, Config};
 use crate::metrics::{self, Metrics, ProxyMetrics};
-pub use answer::Answer;
+pub use answer::{Answer, is_event_stream, is_momentary, untransformed};
 pub use body::Body;
 pub use budget::Budget;
 pub use client::{Back, Client};
 pub use failure::Failure;
 pub use relay::Stopping;
-pub use request::wants_events;
+pub use request::{host, is_event_source};
 pub use route::Route;
 pub use server::Shown;
 
@@ -192,7 +192,9 @@ impl Proxy {
         let speaks = request.version == Version::HTTP_11;
         let told = |status, headers: &HeaderMap| {
             if speaks {
-                interim(head_lines(status, headers));
+                let mut head = head_lines(status, headers);
+                head.extend_from_slice(b"\r\n");
+                interim(head);
             }
         };
         match route.upstream.ask(&outgoing, body, limits, &told).await? {
@@ -203,7 +205,6 @@ impl Proxy {
                 let protocol = headers.get(UPGRADE).cloned();
                 route.response.apply(&mut headers);
                 let mut head = head_lines(StatusCode::SWITCHING_PROTOCOLS, &headers);
-                head.truncate(head.len() - 2);
                 head.extend_from_slice(b"connection: upgrade\r\n");
                 if let Some(protocol) = protocol {
                     write_field(&mut head, &UPGRADE, &protocol);
@@ -240,7 +241,6 @@ impl Proxy {
         let clear = !request.headers.contains_key(TRANSFER_ENCODING);
         let keeps_alive = keeps_alive(request.version, &request.headers) && clear && framing != Framing::Close;
         let mut head = head_lines(parts.status, &parts.headers);
-        head.truncate(head.len() - 2);
         if framing == Framing::Chunks {
             head.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
@@ -260,7 +260,7 @@ impl Proxy {
             ping: route.ping,
             stall_limit: route.stall_limit,
             unsent_low: route.unsent_low,
-            comes_back: request.method == Method::GET && wants_events(&request.headers),
+            comes_back: is_event_source(request),
             metrics: Arc::clone(&self.metrics),
             stopping: self.stopping.clone(),
         };
@@ -296,10 +296,7 @@ impl Proxy {
                 Again::Stream(Box::new(body))
             }
             Ok(Reply::Answer(answer)) => match answer.parts.status {
-                StatusCode::TOO_MANY_REQUESTS
-                | StatusCode::BAD_GATEWAY
-                | StatusCode::SERVICE_UNAVAILABLE
-                | StatusCode::GATEWAY_TIMEOUT => Again::Later,
+                status if is_momentary(status) => Again::Later,
                 StatusCode::NO_CONTENT => Again::Nothing,
                 _ => Again::Other,
             },

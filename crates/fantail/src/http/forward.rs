@@ -26,16 +26,7 @@ use super::{follow, redirect, subscribe};
 use crate::config;
 use crate::metrics;
 use crate::proxy::rewrite::is_ambiguous;
-use crate::proxy::{self, Answer, Ask, Failure, Proxy, Reply, wants_events};
-
-/// What is told to an `EventSource` as the end of a stream, since any other answer would silence it for good
-/// (WHATWG HTML §9.2.3).
-const SOFTENED: [StatusCode; 4] = [
-    StatusCode::TOO_MANY_REQUESTS,
-    StatusCode::BAD_GATEWAY,
-    StatusCode::SERVICE_UNAVAILABLE,
-    StatusCode::GATEWAY_TIMEOUT,
-];
+use crate::proxy::{self, Answer, Ask, Failure, Proxy, Reply, is_event_source, is_momentary};
 
 /// The most that is read of a body that nobody needs, in bytes.
 const MOST_FORGOTTEN: usize = 16 << 20;
@@ -126,7 +117,7 @@ impl Forward {
         }
         answer.keep_inward();
         redirect::dress(&mut answer.parts.headers, kept);
-        if self.soft.is_some() && SOFTENED.contains(&answer.parts.status) && is_event_source(request) {
+        if self.softens(answer.parts.status, request) {
             let why = format!("the application answered {}", answer.parts.status.as_u16());
             return Ok(Forwarded::Done(self.soften(app, request, &answer.parts.headers, &why)));
         }
@@ -227,7 +218,7 @@ impl Forward {
 
     fn refuse(&self, app: &App, request: &Parts, refusal: &Refusal) -> Response<Body> {
         let status = refusal.status();
-        if self.soft.is_some() && SOFTENED.contains(&status) && is_event_source(request) {
+        if self.softens(status, request) {
             return self.soften(app, request, &HeaderMap::new(), &refusal.to_string());
         }
         let mut response = refusal.response();
@@ -240,6 +231,12 @@ impl Forward {
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         }
         response
+    }
+
+    /// Whether a failure is told as the end of a stream, since any other answer than a stream would silence an `EventSource`
+    /// for good (WHATWG HTML §9.2.3).
+    fn softens(&self, status: StatusCode, request: &Parts) -> bool {
+        self.soft.is_some() && is_momentary(status) && is_event_source(request)
     }
 
     /// A stream that ends at once and says when to come back.
@@ -321,10 +318,6 @@ fn check(request: &Parts) -> Result<(), Refusal> {
 fn is_authority(host: &[u8]) -> bool {
     let plain = host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(byte));
     plain && (host.is_empty() || Authority::try_from(host).is_ok())
-}
-
-fn is_event_source(request: &Parts) -> bool {
-    request.method == Method::GET && wants_events(&request.headers)
 }
 
 fn wants_html(headers: &HeaderMap) -> bool {

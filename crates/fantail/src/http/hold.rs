@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use fantail_hub::{ChannelName, Framing, Profile};
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LAST_MODIFIED, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, response};
@@ -25,6 +25,7 @@ use crate::config;
 use crate::dialect::grip::{self, Hold, Instruct, ResponseHold, StreamHold, Viewer};
 use crate::dialect::native;
 use crate::fanout::{AtStop, Style};
+use crate::proxy::{is_event_stream, untransformed};
 
 /// Styles that are remembered to be shared. Beyond these a hold has one for itself.
 const STYLES: usize = 1024;
@@ -180,13 +181,8 @@ fn grant(
         headers.remove(name);
     }
     if events {
-        let kept = headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
-        let cache = match kept {
-            Some(kept) if kept.to_ascii_lowercase().contains("no-transform") => HeaderValue::try_from(kept),
-            Some(kept) => HeaderValue::try_from(format!("{kept}, no-transform")),
-            None => Ok(HeaderValue::from_static("no-store, no-transform")),
-        };
-        headers.insert(CACHE_CONTROL, cache.unwrap_or(HeaderValue::from_static("no-store, no-transform")));
+        let policy = untransformed(&headers);
+        headers.insert(CACHE_CONTROL, policy);
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
     let framing = if request.version == Version::HTTP_10 { Framing::Raw } else { Framing::Chunked };
@@ -211,12 +207,6 @@ fn strip(headers: &mut HeaderMap) {
     for name in reserved {
         headers.remove(name);
     }
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let essence = kind.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
-    essence.eq_ignore_ascii_case(b"text/event-stream")
 }
 
 fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {

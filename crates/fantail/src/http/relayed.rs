@@ -21,7 +21,7 @@ use fantail_hub::{Framing, Profile, StartAt};
 use http::header::CONNECTION;
 use http::request::Parts as Request;
 use http::response::Parts;
-use http::{HeaderValue, Method, Response, Version};
+use http::{HeaderValue, Response, Version};
 
 use super::App;
 use super::body::Body;
@@ -31,7 +31,7 @@ use crate::config;
 use crate::dialect::relayed::{HEARTBEAT, Relayed, Seal};
 use crate::fanout::{AtStop, Style};
 use crate::metrics;
-use crate::proxy::wants_events;
+use crate::proxy::is_event_source;
 use source::Source;
 
 /// How the streams of one route are relayed.
@@ -52,7 +52,7 @@ struct Styles {
 
 impl Styles {
     fn of(&self, request: &Request) -> Arc<Style> {
-        let comes_back = request.method == Method::GET && wants_events(&request.headers);
+        let comes_back = is_event_source(request);
         Arc::clone(if comes_back { &self.comes_back } else { &self.others })
     }
 }

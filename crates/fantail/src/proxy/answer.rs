@@ -6,11 +6,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Ver
 
 use super::body::Body;
 use super::failure::Failure;
-use super::fields::{Options, has_essence, is_inward};
+use super::fields::{Options, has_essence};
 use super::head::write_field;
 use super::pulse::Pulse;
 use super::request::EVENT_STREAM;
 use super::route::Route;
+use crate::dialect::grip::is_reserved;
 
 /// Tells an outer nginx to pass a stream on as it comes.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -89,7 +90,7 @@ impl Answer {
 
     /// Takes out what speaks to a proxy and not to the client.
     pub fn keep_inward(&mut self) {
-        let inward: Vec<_> = self.parts.headers.keys().filter(|name| is_inward(name)).cloned().collect();
+        let inward: Vec<_> = self.parts.headers.keys().filter(|name| is_reserved(name)).cloned().collect();
         for name in inward {
             self.parts.headers.remove(name);
         }
@@ -106,15 +107,14 @@ impl Answer {
         }
         if self.events {
             self.body.endless();
-            let pulse = if may_beat(&self.parts) { Pulse::new(route.ping) } else { None };
-            self.body.beat(pulse.filter(|_| !self.parts.headers.contains_key(CONTENT_LENGTH)));
+            self.body.beat(if may_beat(&self.parts) { Pulse::new(route.ping) } else { None });
         }
         Response::from_parts(self.parts, self.body)
     }
 }
 
 /// What an event stream says of caching: what the application said, and that nobody may transform it.
-fn untransformed(headers: &HeaderMap) -> HeaderValue {
+pub fn untransformed(headers: &HeaderMap) -> HeaderValue {
     let said = headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes).filter(|said| !said.is_empty());
     let mut policy = said.collect::<Vec<_>>().join(&b", "[..]);
     if policy.is_empty() {
@@ -128,9 +128,23 @@ fn untransformed(headers: &HeaderMap) -> HeaderValue {
 
 /// Whether an answer is an event stream that goes on with a body.
 fn is_events(request: &Parts, status: StatusCode, headers: &HeaderMap) -> bool {
-    status == StatusCode::OK
-        && request.method != Method::HEAD
-        && headers.get(CONTENT_TYPE).is_some_and(|kind| has_essence(kind, EVENT_STREAM))
+    status == StatusCode::OK && request.method != Method::HEAD && is_event_stream(headers)
+}
+
+/// Whether the fields of an answer say that its body is an event stream.
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| has_essence(kind, EVENT_STREAM))
+}
+
+/// Whether a status speaks of this moment alone: the same request may get another one soon.
+pub fn is_momentary(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
 }
 
 /// Whether comments may be put into a body: not where its bytes are coded, counted or signed.
@@ -141,17 +155,16 @@ pub(super) fn may_beat(parts: &http::response::Parts) -> bool {
         && digests.iter().all(|digest| !parts.headers.contains_key(*digest))
 }
 
-/// A head as it is sent to a client, with the blank line behind it.
+/// A head as it is sent to a client, still without the blank line behind it.
 pub(super) fn head_lines(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
     let options = Options::of(headers);
     let reason = status.canonical_reason().unwrap_or("");
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
     for (name, value) in headers {
         let counts = *name == CONTENT_LENGTH && status.is_informational();
-        if !(options.take(name) || counts || is_inward(name) && *name != ACCEL_BUFFERING) {
+        if !(options.take(name) || counts || is_reserved(name) && *name != ACCEL_BUFFERING) {
             write_field(&mut head, name, value);
         }
     }
-    head.extend_from_slice(b"\r\n");
     head
 }

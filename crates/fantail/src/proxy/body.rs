@@ -12,9 +12,10 @@ use tokio::time::{Instant, Sleep};
 
 use super::exchange::{Exchange, Piece};
 use super::failure::Failure;
-use super::pulse::{BEAT, Pulse};
+use super::pulse::Pulse;
 use super::server::{Busy, Server};
 use super::twain::{Sent, trailing};
+use crate::dialect::relayed::HEARTBEAT;
 use crate::metrics::{self, ProxyMetrics};
 
 /// Where a body comes from.
@@ -236,7 +237,7 @@ impl http_body::Body for Body {
                 let Some(pulse) = &mut self.pulse else { return Poll::Pending };
                 ready!(pulse.poll_due(cx));
                 metrics::add(&self.metrics.beats, 1);
-                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(BEAT)))))
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(HEARTBEAT)))))
             }
         }
     }

@@ -111,7 +111,7 @@ impl Failure {
         }
     }
 
-    /// Its place in [`REASONS`].
+    /// Its place in [`crate::metrics::FAILURES`].
     pub fn reason(&self) -> usize {
         match self {
             Self::Connect { .. } => 0,

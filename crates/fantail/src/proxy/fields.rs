@@ -6,6 +6,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::dialect::grip::is_reserved;
+
 /// Fields that belong to one connection, whatever `Connection` names. How a body is delimited belongs to it as well.
 const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
@@ -61,8 +63,7 @@ impl Options {
 /// Whether a client's field is kept from the upstream: those that command a proxy would otherwise seem to come from us, and
 /// a name with an underscore becomes the same CGI variable as one with a hyphen.
 pub(super) fn is_withheld(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.starts_with("x-accel-") || name.starts_with("grip-") || name.contains('_') || name == "http2-settings"
+    is_reserved(name) || name.as_str().contains('_') || name == "http2-settings"
 }
 
 /// Whether a client's field is replaced by what the proxy knows itself.
@@ -78,11 +79,6 @@ pub(super) fn is_ours(name: &HeaderName) -> bool {
 /// Whether a field says where a request came from, which only a trusted proxy is believed.
 pub(super) fn is_hearsay(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-forwarded-") || name == "x-real-ip"
-}
-
-/// Whether an upstream's field stays inside: it speaks to the proxy, not to the client.
-pub(super) fn is_inward(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-accel-") || name.as_str().starts_with("grip-")
 }
 
 /// The elements of a comma-separated field, as text; those that are not are left out.

@@ -7,9 +7,6 @@ use std::time::Duration;
 use memchr::memchr2;
 use tokio::time::{Instant, Sleep};
 
-/// What is said: one comment with some text and a single LF. A lone colon and a blank line behind it both upset clients.
-pub(super) const BEAT: &[u8] = b": hb\n";
-
 /// Where a stream stands, as far as a comment is concerned (WHATWG HTML §9.2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
@@ -111,14 +108,13 @@ pub(super) struct Pulse {
 impl Pulse {
     /// A heartbeat after each `interval` of silence; none where there is no interval.
     pub(super) fn new(interval: Duration) -> Option<Self> {
-        let timer = || Box::pin(tokio::time::sleep(interval));
         (!interval.is_zero()).then(|| Self {
             boundary: Boundary::new(),
             interval,
             last: Instant::now(),
             fresh: false,
             armed: false,
-            timer: timer(),
+            timer: Box::pin(tokio::time::sleep(interval)),
         })
     }
 
@@ -167,6 +163,7 @@ mod tests {
 
     use super::super::chunks::Chunks;
     use super::*;
+    use crate::dialect::relayed::HEARTBEAT;
 
     fn after(text: &str) -> bool {
         let mut boundary = Boundary::new();
@@ -274,7 +271,7 @@ mod tests {
                     read = &read[step.taken..];
                 }
                 if boundary.is_here() && silences.next() == Some(true) {
-                    out.extend_from_slice(BEAT);
+                    out.extend_from_slice(HEARTBEAT);
                     beats += 1;
                 }
             }

@@ -20,8 +20,9 @@ use super::client::Client;
 use super::exchange::Piece;
 use super::failure::Failure;
 use super::head::{may_trail, write_field};
-use super::pulse::{BEAT, Boundary, Pulse};
+use super::pulse::{Boundary, Pulse};
 use super::reconnect::Feed;
+use crate::dialect::relayed::HEARTBEAT;
 use crate::metrics::{self, ProxyMetrics};
 
 /// Room for one read. One for each thread, not for each stream.
@@ -285,7 +286,7 @@ impl Relay {
                 let Some(pulse) = &mut self.pulse else { return Poll::Pending };
                 ready!(pulse.poll_due(cx));
                 metrics::add(&self.terms.metrics.beats, 1);
-                out.extend_from_slice(BEAT);
+                out.extend_from_slice(HEARTBEAT);
                 self.send(cx, out)?;
                 Poll::Ready(Ok(()))
             }
@@ -392,9 +393,13 @@ impl Relay {
             return;
         }
         let window = u64::try_from(self.terms.stopping.window.as_millis()).unwrap_or(u64::MAX);
-        let words = format!("retry: {}\n", fastrand::u64(0..=window));
+        let mut words = Vec::new();
+        fantail_sse::encode::retry(&mut words, fastrand::u64(0..=window));
         self.unsent = match self.terms.framing {
-            Framing::Chunks => format!("{:x}\r\n{words}\r\n0\r\n\r\n", words.len()).into(),
+            Framing::Chunks => {
+                let size = format!("{:x}\r\n", words.len());
+                [size.as_bytes(), &words, b"\r\n0\r\n\r\n"].concat().into()
+            }
             Framing::Length | Framing::Close => words.into(),
         };
     }

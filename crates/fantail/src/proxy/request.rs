@@ -183,13 +183,18 @@ impl Outgoing {
 }
 
 /// What the client named as its host: in the target, which wins, or in the field (RFC 9112 §3.2.2).
-pub(super) fn host(request: &Parts) -> Option<&[u8]> {
+pub fn host(request: &Parts) -> Option<&[u8]> {
     let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
     authority.or_else(|| request.headers.get(HOST).map(HeaderValue::as_bytes)).filter(|host| !host.is_empty())
 }
 
+/// Whether it is a request as `EventSource` makes it.
+pub fn is_event_source(request: &Parts) -> bool {
+    request.method == Method::GET && wants_events(&request.headers)
+}
+
 /// Whether the client asks for an event stream.
-pub fn wants_events(headers: &HeaderMap) -> bool {
+fn wants_events(headers: &HeaderMap) -> bool {
     headers
         .get_all(ACCEPT)
         .iter()

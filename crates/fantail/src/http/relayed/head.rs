@@ -3,12 +3,13 @@
 
 use http::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_ENCODING,
-    CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, SET_COOKIE, TRAILER, TRANSFER_ENCODING, VARY,
+    CONTENT_LENGTH, DATE, ETAG, SET_COOKIE, TRAILER, TRANSFER_ENCODING, VARY,
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use crate::http::follow;
+use crate::proxy;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// Where a recorded stream can be resumed.
@@ -32,13 +33,9 @@ const OF_THE_BODY: [HeaderName; 9] = [
 /// answered by somebody else.
 pub fn is_event_stream(answer: &Parts) -> bool {
     let headers = &answer.headers;
-    let essence = headers.get(CONTENT_TYPE).map(|value| value.as_bytes().split(|&b| b == b';').next().unwrap_or(b""));
     let plain =
         headers.get_all(CONTENT_ENCODING).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"));
-    answer.status == StatusCode::OK
-        && plain
-        && !follow::asks(headers)
-        && essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
+    answer.status == StatusCode::OK && plain && !follow::asks(headers) && proxy::is_event_stream(headers)
 }
 
 /// Why an answer is for the one who asked alone, although its stream could be kept; `None` if it is for everybody whose

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fantail_hub::{ChannelName, StartAt, SubscribeError};
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::UPGRADE;
 use http::request::Parts as Request;
 use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, Response};
@@ -22,8 +22,10 @@ use super::{Joined, Manner, View, head};
 use crate::http::App;
 use crate::http::body::Body;
 use crate::http::error::Refusal;
+use crate::http::subscribe::has_body;
 use crate::http::takeover::Slot;
 use crate::metrics;
+use crate::proxy;
 
 /// What the channels of shared streams are called.
 const KIND: &str = "share";
@@ -51,12 +53,10 @@ impl Key {
     /// The key of a request on the route of this number; `None` if it is not to be shared.
     pub fn of(route: usize, rules: &Rules, request: &Request) -> Option<Self> {
         let headers = &request.headers;
-        let has_body = headers.contains_key(TRANSFER_ENCODING)
-            || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
         // One URL may serve WebSockets as well.
         let is_upgrade = headers.contains_key(UPGRADE);
         let is_personal = credential::is_given(headers) && !rules.credentials;
-        if request.method != Method::GET || has_body || is_upgrade || is_personal {
+        if request.method != Method::GET || has_body(request) || is_upgrade || is_personal {
             return None;
         }
         let mut key = route.to_be_bytes().to_vec();
@@ -235,9 +235,7 @@ impl Shares {
 
 /// Whom a request is for.
 pub(super) fn host(request: &Request) -> Vec<u8> {
-    let host = request.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let host = host.or_else(|| request.headers.get(HOST).map(HeaderValue::as_bytes));
-    host.unwrap_or_default().to_ascii_lowercase()
+    proxy::host(request).unwrap_or_default().to_ascii_lowercase()
 }
 
 /// What a client says that it has seen.
