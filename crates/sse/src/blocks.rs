@@ -5,7 +5,7 @@ use std::mem;
 
 use memchr::memchr2;
 
-use crate::decode::{BOM, decimal, split};
+use crate::decode::{BOM, decimal, skip_bom, split};
 
 /// Buffers above this size, in bytes, are given back after the block that needed them.
 const KEPT_BYTES: usize = 4096;
@@ -162,18 +162,11 @@ impl Blocks {
 
     /// Drops one BOM at the very start of the stream. Bytes that only began like one become the start of the first line.
     fn skip_bom<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let mut rest = bytes;
-        while self.bom_bytes < BOM.len() {
-            let Some((first, after)) = rest.split_first() else { break };
-            if *first == BOM[self.bom_bytes] {
-                self.bom_bytes += 1;
-                rest = after;
-            } else {
-                self.open.extend_from_slice(&BOM[..self.bom_bytes]);
-                self.line_bytes = self.bom_bytes;
-                self.line_begin = BOM[0];
-                self.bom_bytes = BOM.len();
-            }
+        let (begun, rest) = skip_bom(&mut self.bom_bytes, bytes);
+        if let Some(first) = begun.first() {
+            self.open.extend_from_slice(begun);
+            self.line_bytes = begun.len();
+            self.line_begin = *first;
         }
         rest
     }

@@ -121,17 +121,8 @@ impl Decoder {
 
     /// Drops one BOM at the very start of the stream. Bytes that only began like one become the start of the first line.
     fn skip_bom<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let mut rest = bytes;
-        while self.bom_bytes < BOM.len() {
-            let Some((first, after)) = rest.split_first() else { break };
-            if *first == BOM[self.bom_bytes] {
-                self.bom_bytes += 1;
-                rest = after;
-            } else {
-                self.line.extend_from_slice(&BOM[..self.bom_bytes]);
-                self.bom_bytes = BOM.len();
-            }
-        }
+        let (begun, rest) = skip_bom(&mut self.bom_bytes, bytes);
+        self.line.extend_from_slice(begun);
         rest
     }
 
@@ -293,6 +284,21 @@ fn empty(buffer: &mut Vec<u8>) {
     } else {
         buffer.clear();
     }
+}
+
+/// Steps over a BOM at the very start of a stream, of which `seen` bytes had come before. Gives what only began like one, to be put
+/// in front of the rest, and the rest.
+pub(crate) fn skip_bom<'a>(seen: &mut usize, bytes: &'a [u8]) -> (&'static [u8], &'a [u8]) {
+    let mut rest = bytes;
+    while *seen < BOM.len() {
+        let Some((first, after)) = rest.split_first() else { break };
+        if *first != BOM[*seen] {
+            return (&BOM[..std::mem::replace(seen, BOM.len())], rest);
+        }
+        *seen += 1;
+        rest = after;
+    }
+    (&[], rest)
 }
 
 /// A line's field name and its value.
