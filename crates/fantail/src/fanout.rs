@@ -6,6 +6,7 @@ mod conn;
 mod inbox;
 #[cfg(test)]
 mod plain;
+mod replay;
 mod room;
 mod shard;
 mod wheel;
@@ -163,6 +164,9 @@ impl Shards {
     ///
     /// # Errors
     /// If a poller or a thread cannot be made.
+    ///
+    /// # Panics
+    /// Outside of a runtime: what has to be read from the journal is read by its tasks.
     pub fn start(hub: &Arc<Hub>, metrics: &Arc<Metrics>) -> io::Result<Self> {
         let inboxes = metrics
             .shards

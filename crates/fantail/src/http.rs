@@ -317,7 +317,10 @@ impl App {
                 Err(Refusal::Method(request.method.to_string(), "GET, HEAD"))
             }
             Action::Stats => stats::summary(self, Query::of(&request.uri)).await,
-            Action::ChannelStats => table::channel(found.rest).and_then(|name| stats::one(self, &name)),
+            Action::ChannelStats => match table::channel(found.rest) {
+                Ok(name) => stats::one(self, &name).await,
+                Err(refusal) => Err(refusal),
+            },
             Action::Metrics => Ok(stats::prometheus(self)),
             Action::Health => Ok(text("ok\n", "text/plain")),
             Action::Ready if self.is_stopping() => Err(Refusal::Stopping),

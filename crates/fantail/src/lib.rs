@@ -27,6 +27,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use config::{Config, Door, JournalUrl};
+use dialect::grip;
 use fanout::{Farewell, Shards};
 use http::App;
 pub use http::explain::{ExplainError, explain};
@@ -235,22 +236,31 @@ fn hub(config: &Config) -> Hub {
     let journal: Arc<dyn Journal> = match config.journal.url {
         JournalUrl::Memory => Arc::new(MemoryJournal::new(config.idempotency.window.get(), config.idempotency.keys)),
     };
-    let default = Limits { messages: config.hub.messages, age: config.hub.age.get(), bytes: config.hub.bytes.bytes() };
+    let default = Limits {
+        messages: config.hub.messages,
+        age: config.hub.age.get(),
+        bytes: config.hub.bytes.bytes(),
+        stored: true,
+    };
     let prefixes = config.retention.iter().map(|rule| {
         let limits = Limits {
             messages: rule.messages.unwrap_or(default.messages),
             age: rule.age.map_or(default.age, config::Span::get),
             bytes: rule.bytes.map_or(default.bytes, config::Size::bytes),
+            stored: !rule.prefix.starts_with(grip::PREFIX),
         };
         (rule.prefix.clone(), limits)
     });
-    let prefixes: Vec<_> = prefixes.chain([http::relayed::record::retention(default)]).collect();
+    // Whoever is held on a GRIP channel asks the application anew after a restart.
+    let held = (grip::PREFIX.to_owned(), Limits { stored: false, ..default });
+    let prefixes: Vec<_> = prefixes.chain([http::relayed::record::retention(default), held]).collect();
     let limits = HubLimits {
         memory: config.hub.memory.bytes(),
         message: config.hub.message.bytes(),
         channels: config.hub.channels,
         channel_idle: config.hub.channel_idle.get(),
         floors: config.hub.floors,
+        tail: config.hub.tail.bytes(),
     };
     Hub::new(journal, Retention::new(default, prefixes), limits, Clock::system())
 }

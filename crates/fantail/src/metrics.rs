@@ -28,6 +28,8 @@ pub struct ShardMetrics {
     pub sent_bytes: Number,
     /// Gaps told to subscribers.
     pub gaps: Number,
+    /// Pages of history that were read from the journal.
+    pub pages: Number,
     /// Pings sent.
     pub pings: Number,
     /// Subscribers ever.
@@ -233,7 +235,7 @@ impl Metrics {
     pub fn figures(&self, hub: &Hub) -> Vec<Figure> {
         use Grows::{AndShrinks, Only};
         type Of = fn(&ShardMetrics) -> &Number;
-        let by_shard: [(&'static str, &'static str, Grows, Of); 16] = [
+        let by_shard: [(&'static str, &'static str, Grows, Of); 17] = [
             ("subscribers", "subscribers at present", AndShrinks, |s| &s.subscribers),
             ("subscriptions", "channels listened to, once per subscriber", AndShrinks, |s| &s.subscriptions),
             ("blocked_subscribers", "subscribers whose sockets are full", AndShrinks, |s| &s.blocked),
@@ -242,6 +244,7 @@ impl Metrics {
             ("writes", "writes to sockets", Only, |s| &s.writes),
             ("sent_bytes", "bytes handed to sockets", Only, |s| &s.sent_bytes),
             ("gaps", "gaps told to subscribers", Only, |s| &s.gaps),
+            ("pages", "pages of history read from the journal for subscribers", Only, |s| &s.pages),
             ("pings", "pings sent", Only, |s| &s.pings),
             ("attached_subscribers", "subscribers that came", Only, |s| &s.attached),
             ("left_subscribers", "subscribers that left", Only, |s| &s.left),

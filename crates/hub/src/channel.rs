@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::clock::Millis;
+use crate::journal::{Head, Page, Seek};
 use crate::message::{Kind, Message, NewMessage};
 use crate::name::ChannelName;
 use crate::position::Offset;
@@ -57,10 +58,36 @@ pub struct Addition<'a> {
     pub clears: bool,
 }
 
+/// An addition on its way: copied before any lock is taken, for a large message must not hold up those who read.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// What is said.
+    pub message: Arc<Message>,
+    /// See [`Addition::then_end`].
+    pub then_end: bool,
+    /// See [`Addition::clears`].
+    pub clears: bool,
+}
+
+impl Draft {
+    /// Copies what is said.
+    pub fn new(addition: Addition<'_>, now: Millis) -> Self {
+        let message = Arc::new(Message::new(now, addition.kind, addition.said));
+        Self { message, then_end: addition.then_end, clears: addition.clears }
+    }
+
+    /// The end that follows a message in one step with it.
+    pub fn end_behind(message: &Message) -> Message {
+        Message::kept(message.time(), Kind::End, "", None, None)
+    }
+}
+
 /// A named, ordered sequence of messages.
 pub struct Channel {
     name: ChannelName,
     rule: Rule,
+    /// What is not in the tail (any more) may be in the journal.
+    stored: bool,
     /// The last offset, doubled, plus one while an append is under way. A reader who loads the journal's counter first and
     /// this word afterwards sees every append up to that counter, either as done or as under way; see [`Channel::reaches`].
     head: AtomicU64,
@@ -72,6 +99,9 @@ struct State {
     watches: Vec<Watch>,
     /// It stands in the hub's schedule.
     scheduled: bool,
+    /// The tail knows the channel's newest entry, from the journal or because it came since; a channel that is not stored
+    /// has no other past.
+    loaded: bool,
     /// Since when nobody has used it.
     idle_since: Millis,
 }
@@ -101,14 +131,16 @@ pub(crate) enum Tended {
     Due(Millis),
     /// Nothing can expire; the next append or departure will say so.
     Quiet,
-    /// It is idle and empty and may go; this is its floor.
+    /// It is idle and nothing is lost if it goes; this is its floor.
     Idle(Offset),
 }
 
 impl Channel {
-    pub(crate) fn new(name: ChannelName, rule: Rule, floor: Offset, now: Millis) -> Self {
-        let state = State { tail: Tail::new(floor), watches: Vec::new(), scheduled: false, idle_since: now };
-        Self { name, rule, head: AtomicU64::new(floor.0 << 1), state: Mutex::new(state) }
+    /// A channel whose tail begins behind `floor`. If it is `stored`, everything up to there may be in the journal.
+    pub(crate) fn new(name: ChannelName, rule: Rule, stored: bool, floor: Offset, now: Millis) -> Self {
+        let tail = Tail::new(floor);
+        let state = State { tail, watches: Vec::new(), scheduled: false, loaded: !stored, idle_since: now };
+        Self { name, rule, stored, head: AtomicU64::new(floor.0 << 1), state: Mutex::new(state) }
     }
 
     /// Its name.
@@ -121,28 +153,48 @@ impl Channel {
         self.rule
     }
 
+    /// Whether the journal keeps what is not in the tail.
+    pub fn is_stored(&self) -> bool {
+        self.stored
+    }
+
+    /// Whether its newest entry is not known yet; see [`Channel::load`].
+    pub fn wants_loading(&self) -> bool {
+        !self.state.lock().loaded
+    }
+
+    /// Learns from the journal what its newest entry is, unless something came meanwhile.
+    pub fn load(&self, head: Head) {
+        let mut state = self.state.lock();
+        if !std::mem::replace(&mut state.loaded, true) {
+            state.tail.restore(head.last, head.newest);
+            self.head.store(head.last.0 << 1, Ordering::SeqCst);
+        }
+    }
+
     /// Appends under the channel's lock, with offsets taken from `next` there, and wakes the watchers.
-    pub fn append(&self, addition: Addition<'_>, now: Millis, limits: Limits, next: impl Fn() -> Offset) -> Appended {
-        // Copied before the lock: a large message must not hold up those who read.
-        let message = Arc::new(Message::new(now, addition.kind, addition.said));
-        let end = addition.then_end.then(|| {
-            let said = NewMessage { data: "", event: None, id: None };
-            Arc::new(Message::new(now, Kind::End, said))
-        });
+    ///
+    /// The tail of a stored channel is kept for those who listen: while there are none, it stays empty.
+    pub fn append(&self, draft: &Draft, limits: Limits, mut next: impl FnMut() -> Offset) -> Appended {
+        let end = draft.then_end.then(|| Arc::new(Draft::end_behind(&draft.message)));
         let mut state = self.state.lock();
         let before = state.tail.bytes();
         self.head.fetch_or(1, Ordering::SeqCst);
         let offset = next();
-        if addition.clears {
+        if draft.clears {
             state.tail.clear();
         }
-        state.tail.push(Entry { offset, message }, limits);
+        state.tail.push(Entry { offset, message: Arc::clone(&draft.message) }, limits);
         if let Some(message) = end {
             state.tail.push(Entry { offset: next(), message }, limits);
         }
+        if self.stored && state.watches.is_empty() {
+            state.tail.clear();
+        }
         self.head.store(state.tail.last().0 << 1, Ordering::SeqCst);
         let unscheduled = !std::mem::replace(&mut state.scheduled, true);
-        state.idle_since = now;
+        state.loaded = true;
+        state.idle_since = draft.message.time();
         let mut subscribers = 0;
         for watch in &mut state.watches {
             subscribers += watch.subscriptions;
@@ -150,6 +202,46 @@ impl Channel {
         }
         let growth = state.tail.bytes().cast_signed() - before.cast_signed();
         Appended { offset, subscribers, growth, unscheduled }
+    }
+
+    /// What the tail holds from `next` on, as far as `bytes` go. For channels whose tail is all there is.
+    pub fn page(&self, next: u64, bytes: usize) -> Page {
+        self.read(|tail| {
+            let lost = (next <= tail.floor().0).then(|| tail.floor());
+            let mut room = bytes;
+            let mut entries = Vec::new();
+            let mut until = tail.last();
+            for entry in tail.from(next) {
+                if room == 0 {
+                    break;
+                }
+                room = room.saturating_sub(entry.message.cost());
+                until = entry.offset;
+                entries.push(entry.clone());
+            }
+            Page { next, lost, entries, until }
+        })
+    }
+
+    /// Where in the tail something begins. For channels whose tail is all there is.
+    pub fn seek(&self, what: Seek<'_>) -> Option<u64> {
+        self.read(|tail| match what {
+            Seek::Id(id) => tail.find_id(id).map(|offset| offset.0 + 1),
+            Seek::Last(n) => Some(tail.start_of_last(n)),
+            Seek::Time(time) => Some(tail.start_at(time)),
+            Seek::Oldest => Some(tail.floor().0 + 1),
+        })
+    }
+
+    /// What the tail knows. For channels whose tail is all there is.
+    pub fn head(&self) -> Head {
+        self.read(|tail| Head {
+            last: tail.last(),
+            floor: tail.floor(),
+            newest: tail.newest(),
+            messages: tail.len() as u64,
+            bytes: tail.bytes() as u64,
+        })
     }
 
     /// Whether there may be an entry at or above `next`. `counter` must have been loaded before the call for the answer to
@@ -221,18 +313,23 @@ impl Channel {
         let mut state = self.state.lock();
         let before = state.tail.bytes();
         state.tail.expire(now, limits);
+        let unwatched = self.stored && state.watches.is_empty();
+        let idle_at = state.idle_since.plus(idle);
+        if unwatched && idle_at <= now {
+            state.tail.clear();
+        }
         freed(before - state.tail.bytes());
         if let Some(oldest) = state.tail.oldest() {
-            return Tended::Due(oldest.plus(limits.age));
+            let expires = oldest.plus(limits.age);
+            return Tended::Due(if unwatched { expires.min(idle_at) } else { expires });
         }
         if !state.watches.is_empty() {
             state.scheduled = false;
             return Tended::Quiet;
         }
-        let due = state.idle_since.plus(idle);
-        if due > now {
+        if idle_at > now {
             // What is published meanwhile may be due to go sooner; one look a second is enough.
-            return Tended::Due(due.min(now.plus(limits.age.max(Duration::from_secs(1)))));
+            return Tended::Due(idle_at.min(now.plus(limits.age.max(Duration::from_secs(1)))));
         }
         Tended::Idle(state.tail.last())
     }

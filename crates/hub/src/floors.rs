@@ -17,9 +17,9 @@ pub struct Floors {
 }
 
 impl Floors {
-    /// Room for `capacity` channels, about 40 bytes each.
-    pub fn new(capacity: usize) -> Self {
-        Self { by_hash: HashMap::new(), order: VecDeque::new(), capacity, general: Offset(0) }
+    /// Room for `capacity` channels, about 40 bytes each. What was before `general` is gone for all.
+    pub fn new(capacity: usize, general: Offset) -> Self {
+        Self { by_hash: HashMap::new(), order: VecDeque::new(), capacity, general }
     }
 
     /// A channel went with this floor.
@@ -51,14 +51,14 @@ mod tests {
 
     #[test]
     fn take_after_leave_gives_the_floor_once() {
-        let mut floors = Floors::new(2);
+        let mut floors = Floors::new(2, Offset(0));
         floors.leave(1, Offset(7));
         assert_eq!((floors.take(1), floors.take(1)), (Offset(7), Offset(0)));
     }
 
     #[test]
     fn leave_beyond_the_capacity_raises_the_floor_of_all() {
-        let mut floors = Floors::new(2);
+        let mut floors = Floors::new(2, Offset(0));
         for (hash, floor) in [(1, 7), (2, 8), (3, 9)] {
             floors.leave(hash, Offset(floor));
         }
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn leave_and_take_of_the_same_channel_for_ever_stays_bounded_and_never_forgets() {
-        let mut floors = Floors::new(4);
+        let mut floors = Floors::new(4, Offset(0));
         floors.leave(1, Offset(1));
         for offset in 2..1000 {
             floors.leave(2, Offset(offset));

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::channel::Channel;
+use crate::journal::Page;
 use crate::message::Message;
 use crate::name::ChannelName;
 use crate::position::{Cursor, Epoch, Offset, Position};
@@ -190,6 +191,21 @@ impl Batch {
     /// The most that is gathered for one write, unless a single frame is larger.
     pub const MAX_BYTES: usize = 64 << 10;
 
+    /// Nothing, up to the cursor `next`.
+    fn passing(next: Cursor) -> Self {
+        Self {
+            bytes: Bytes::new(),
+            frames: Vec::new(),
+            messages: 0,
+            gaps: 0,
+            ends: false,
+            closes: false,
+            full: false,
+            lowest: next,
+            highest: next,
+        }
+    }
+
     /// The cursor behind the whole batch.
     pub fn next(&self) -> Cursor {
         self.frames.last().map_or(self.highest, |frame| frame.next)
@@ -221,6 +237,30 @@ impl Batch {
     }
 }
 
+/// What a gathering came to.
+#[derive(Debug)]
+pub enum Gathered {
+    /// Nothing is due.
+    Nothing,
+    /// This is due. It may be without frames, and only lead the cursor over a stretch in which there was nothing.
+    Due(Batch),
+    /// What is due lies further back than a tail goes: the [`missing`] pages have to be read first.
+    Behind,
+}
+
+/// Pages of a subscription's channels, by their places.
+pub type Pages = [(usize, Page)];
+
+/// The first offsets of the pages that a subscription to `channels` needs: of those whose history lies in the journal where
+/// it stands.
+pub fn missing<'c>(channels: impl Iterator<Item = (usize, &'c Channel)>, progress: &Progress) -> Vec<(usize, u64)> {
+    let behind = |(index, channel): (usize, &Channel)| {
+        let next = progress.next_in(index);
+        (channel.is_stored() && channel.read(|tail| next <= tail.floor().0)).then_some((index, next))
+    };
+    channels.filter_map(behind).collect()
+}
+
 /// What a gathering looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
@@ -241,6 +281,40 @@ struct Item {
     what: What,
 }
 
+/// What is taken of one channel.
+struct Took<'a> {
+    channel: usize,
+    until: Offset,
+    room: usize,
+    complete_to: Offset,
+    items: &'a mut Vec<Item>,
+}
+
+impl Took<'_> {
+    /// Something was lost up to `floor`. False if that is no matter yet.
+    fn lost(&mut self, floor: Offset) -> bool {
+        if floor <= self.until {
+            self.items.push(Item { at: floor, channel: self.channel, what: What::Lost });
+        }
+        floor <= self.until
+    }
+
+    fn entries<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
+        for Entry { offset, message } in entries {
+            if *offset > self.until {
+                break;
+            }
+            if self.room == 0 {
+                self.complete_to = self.complete_to.min(Offset(offset.0 - 1));
+                break;
+            }
+            self.room = self.room.saturating_sub(message.cost());
+            let what = What::Is(Arc::clone(message));
+            self.items.push(Item { at: *offset, channel: self.channel, what });
+        }
+    }
+}
+
 /// Reusable room for gathering.
 #[derive(Default)]
 pub struct Gatherer {
@@ -249,21 +323,25 @@ pub struct Gatherer {
 }
 
 impl Gatherer {
-    /// What a subscription to `channels` (each with its place among them) at `progress` is due; `None` if nothing.
+    /// What a subscription to `channels` (each with its place among them) at `progress` is due.
     ///
     /// Entries of several channels are merged by offset. A gap stands at its channel's floor in that order, so that the id
-    /// it carries neither repeats nor skips what other channels hold.
+    /// it carries neither repeats nor skips what other channels hold. Where a cursor stands behind the floor of a stored channel's
+    /// tail, `pages` take the tail's place up to their ends.
     pub fn gather<'c>(
         &mut self,
         view: View,
         channels: &(impl Iterator<Item = (usize, &'c Channel)> + Clone),
+        pages: &Pages,
         progress: &Progress,
         profile: &Profile,
         framing: Framing,
-    ) -> Option<Batch> {
+    ) -> Gathered {
         self.items.clear();
         // Beyond this offset some channel's entries were left out.
         let mut complete_to = view.until;
+        // Up to here the pages were read that took part.
+        let mut read_to = None;
         let mut lowest = 0;
         let mut sources = 0;
         // Of many channels that are far behind only as much is taken as fits together, or little more.
@@ -271,35 +349,47 @@ impl Gatherer {
         let share = Batch::MAX_BYTES / behind.max(1);
         for (index, channel) in channels.clone() {
             let next = progress.next_in(index);
-            if next > 0 && !channel.reaches(next) {
+            if next > 0 && !channel.reaches(next) || next > view.until.0.saturating_add(1) {
                 continue;
             }
             let before = self.items.len();
-            let alike = channel.read(|tail| {
+            let took = channel.read(|tail| {
+                let mut took =
+                    Took { channel: index, until: view.until, room: share, complete_to, items: &mut self.items };
                 let floor = tail.floor();
-                let lost = next <= floor.0;
-                if lost {
-                    if floor > view.until {
-                        return next;
-                    }
-                    self.items.push(Item { at: floor, channel: index, what: What::Lost });
+                if next > floor.0 {
+                    took.entries(tail.from(next));
+                    return Some((took.complete_to, tail.earliest_alike(next)));
                 }
-                let next = next.max(floor.0 + 1);
-                let mut room = share;
-                for Entry { offset, message } in tail.from(next) {
-                    if *offset > view.until {
-                        break;
+                let mut next = next;
+                if channel.is_stored() {
+                    let page =
+                        pages.iter().find(|(of, page)| *of == index && page.next <= next && next <= page.until.0);
+                    let (_, page) = page?;
+                    read_to = Some(read_to.map_or(page.until, |until: Offset| until.min(page.until)));
+                    if let Some(lost) = page.lost.filter(|lost| next <= lost.0)
+                        && !took.lost(lost)
+                    {
+                        return Some((took.complete_to, 0));
                     }
-                    if room == 0 {
-                        complete_to = complete_to.min(Offset(offset.0 - 1));
-                        break;
+                    let from = page.entries.partition_point(|entry| entry.offset.0 < next);
+                    took.entries(page.entries[from..].iter());
+                    if page.until < floor {
+                        took.complete_to = took.complete_to.min(page.until);
+                        return Some((took.complete_to, 0));
                     }
-                    room = room.saturating_sub(message.cost());
-                    let what = What::Is(Arc::clone(message));
-                    self.items.push(Item { at: *offset, channel: index, what });
+                    next = page.until.0 + 1;
+                } else {
+                    if !took.lost(floor) {
+                        return Some((took.complete_to, 0));
+                    }
+                    next = floor.0 + 1;
                 }
-                if lost { progress.cursor.next() } else { tail.earliest_alike(next) }
+                took.entries(tail.from(next));
+                Some((took.complete_to, progress.cursor.next()))
             });
+            let Some((complete, alike)) = took else { return Gathered::Behind };
+            complete_to = complete;
             if self.items.len() > before {
                 sources += 1;
                 lowest = alike;
@@ -308,17 +398,25 @@ impl Gatherer {
         if sources > 1 {
             self.items.sort_by_key(|item| item.at);
         }
-        let first = self.items.first().filter(|item| item.at <= complete_to)?;
+        let Some(first) = self.items.first().filter(|item| item.at <= complete_to) else {
+            // Nothing was there, up to here.
+            let passed = read_to.map(|until| Cursor::after(until.min(complete_to)));
+            return match passed.filter(|next| *next > progress.cursor) {
+                Some(next) => Gathered::Due(Batch::passing(next)),
+                None => Gathered::Nothing,
+            };
+        };
         let highest = match first.what {
             What::Lost => progress.cursor,
             What::Is(_) => Cursor::at(first.at.0),
         };
-        let lowest = if sources > 1 { progress.cursor } else { Cursor::at(lowest).min(highest) };
+        let alone = sources > 1 || read_to.is_some();
+        let lowest = if alone { progress.cursor } else { Cursor::at(lowest).min(highest) };
         let mut batch = self.render(view.epoch, channels, progress, profile, framing, complete_to);
         // What was left out of the room is due all the same.
         batch.full |= complete_to < view.until;
         (batch.lowest, batch.highest) = (lowest, highest);
-        Some(batch)
+        Gathered::Due(batch)
     }
 
     fn render<'c>(
@@ -331,17 +429,7 @@ impl Gatherer {
         complete_to: Offset,
     ) -> Batch {
         let mut out = Vec::new();
-        let mut batch = Batch {
-            bytes: Bytes::new(),
-            frames: Vec::with_capacity(self.items.len()),
-            messages: 0,
-            gaps: 0,
-            ends: false,
-            closes: false,
-            full: false,
-            lowest: Cursor::BEGIN,
-            highest: Cursor::BEGIN,
-        };
+        let mut batch = Batch { frames: Vec::with_capacity(self.items.len()), ..Batch::passing(Cursor::BEGIN) };
         self.content.clear();
         let name = |index: usize| {
             let (place, channel) = channels.clone().nth(index).expect("an item's channel is one of those given");

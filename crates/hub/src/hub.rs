@@ -13,12 +13,12 @@ use crate::clock::{Clock, Millis};
 use crate::floors::Floors;
 use crate::gather::{Progress, Start, View};
 use crate::idempotency::IdempotencyKey;
-use crate::journal::{Append, AppendError, Journal, Receipt, Seek};
+use crate::journal::{Append, AppendError, Journal, ReadError, Receipt, Seek};
 use crate::message::{Kind, NewMessage};
 use crate::name::ChannelName;
 use crate::position::{Cursor, Offset, Position};
 use crate::registry::Registry;
-use crate::retention::{Limits, Retention};
+use crate::retention::{Limits, Retention, Rule};
 use crate::schedule::Schedule;
 use crate::subscription::{Plan, StartAt, has_ended};
 
@@ -38,6 +38,8 @@ pub struct HubLimits {
     pub channel_idle: Duration,
     /// Collected channels whose floor is remembered one by one.
     pub floors: usize,
+    /// What the tail of one channel may hold that is stored in the journal as well, in bytes.
+    pub tail: usize,
 }
 
 impl Default for HubLimits {
@@ -48,6 +50,7 @@ impl Default for HubLimits {
             channels: 2_000_000,
             channel_idle: Duration::from_secs(30),
             floors: 1_000_000,
+            tail: 1 << 20,
         }
     }
 }
@@ -77,7 +80,7 @@ pub struct Published {
 }
 
 /// Why a message was not published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PublishError {
     /// The data is larger than a message may be.
     #[error("message has {size} bytes, at most {limit} are allowed (hub.message)")]
@@ -94,20 +97,12 @@ pub enum PublishError {
     /// characters but tabs (RFC 9110 §5.5).
     #[error("event id {0}, which the Last-Event-ID header cannot carry")]
     UnsendableId(&'static str),
-    /// See [`AppendError::KeyReused`].
-    #[error("the idempotency key was used for other content in this channel")]
-    KeyReused,
     /// As many channels as there may be.
     #[error("there are {0} channels, no more are allowed (hub.channels)")]
     Channels(usize),
-}
-
-impl From<AppendError> for PublishError {
-    fn from(error: AppendError) -> Self {
-        match error {
-            AppendError::KeyReused => Self::KeyReused,
-        }
-    }
+    /// The journal did not accept it.
+    #[error(transparent)]
+    Journal(#[from] AppendError),
 }
 
 /// How a channel ends that is fed from one source.
@@ -120,7 +115,7 @@ pub enum ChannelEnd {
 }
 
 /// Why a subscription was not granted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SubscribeError {
     /// As many channels as there may be.
     #[error("there are {0} channels, no more are allowed (hub.channels)")]
@@ -128,6 +123,9 @@ pub enum SubscribeError {
     /// All its channels have ended and it has seen everything.
     #[error("all channels have ended")]
     Ended,
+    /// What the channels hold could not be read.
+    #[error(transparent)]
+    Journal(#[from] ReadError),
 }
 
 /// Figures that only grow, and a few that do not.
@@ -151,24 +149,32 @@ pub struct Hub {
     journal: Arc<dyn Journal>,
     retention: Retention,
     limits: HubLimits,
-    clock: Clock,
+    clock: Arc<Clock>,
+    /// Of channels that are in memory alone.
     floors: Mutex<Floors>,
     schedule: Mutex<Schedule>,
-    /// Held by whoever makes room.
-    relief: Mutex<()>,
+    /// Held by whoever makes room: what was held after it last did.
+    relief: Mutex<usize>,
     counters: Counters,
 }
 
 impl Hub {
     /// An empty hub over `journal`.
-    pub fn new(journal: Arc<dyn Journal>, retention: Retention, limits: HubLimits, clock: Clock) -> Self {
+    pub fn new(
+        journal: Arc<dyn Journal>,
+        retention: Retention,
+        limits: HubLimits,
+        clock: impl Into<Arc<Clock>>,
+    ) -> Self {
+        // What other channels than the stored ones held before is gone.
+        let floors = Floors::new(limits.floors, journal.counter());
         Self {
             registry: Registry::new(limits.channels),
             journal,
             retention,
             limits,
-            clock,
-            floors: Mutex::new(Floors::new(limits.floors)),
+            clock: clock.into(),
+            floors: Mutex::new(floors),
             schedule: Mutex::default(),
             relief: Mutex::default(),
             counters: Counters::default(),
@@ -192,14 +198,14 @@ impl Hub {
             .map(|(one, channel)| Append {
                 channel,
                 addition: Addition { said: one.said, kind: Kind::Data, then_end: one.ends, clears: false },
-                limits: self.retention.limits(channel.rule()),
+                limits: self.limits_in_memory(channel),
                 key: one.key,
                 now,
             })
             .collect();
         let mut receipts = self.journal.append(&appends).await.into_iter();
         let answer = |channel: &Result<Arc<Channel>, PublishError>| {
-            let channel = channel.as_ref().map_err(|error| *error)?;
+            let channel = channel.as_ref().map_err(PublishError::clone)?;
             let receipt = receipts.next().expect("a receipt for every append");
             Ok(self.account(channel, receipt?, now))
         };
@@ -216,10 +222,10 @@ impl Hub {
         let now = self.clock.now();
         let channel = self.open(channel)?;
         let addition = Addition { said, kind: Kind::End, then_end: false, clears: true };
-        let limits = self.retention.limits(channel.rule());
+        let limits = self.limits_in_memory(&channel);
         let append = [Append { channel: &channel, addition, limits, key: None, now }];
-        let receipt = self.journal.append(&append).await[0];
-        Ok(self.account(&channel, receipt?, now))
+        let receipt = self.journal.append(&append).await.pop().expect("a receipt for every append")?;
+        Ok(self.account(&channel, receipt, now))
     }
 
     /// Ends a channel behind what it holds. Nothing is said at such an end.
@@ -231,7 +237,7 @@ impl Hub {
         };
         let said = NewMessage { data: "", event: None, id: None };
         let addition = Addition { said, kind, then_end: false, clears: false };
-        let limits = self.retention.limits(channel.rule());
+        let limits = self.limits_in_memory(channel);
         let append = [Append { channel, addition, limits, key: None, now }];
         // Without a key there is nothing that a journal could refuse.
         if let Some(Ok(receipt)) = self.journal.append(&append).await.pop() {
@@ -239,7 +245,7 @@ impl Hub {
         }
     }
 
-    /// Drops all that a channel holds, at once.
+    /// Drops all that a channel holds, at once. For channels that are in memory alone.
     pub fn clear(&self, channel: &Channel) {
         self.counters.bytes.fetch_sub(channel.clear(), Ordering::Relaxed);
     }
@@ -249,16 +255,20 @@ impl Hub {
     /// # Errors
     /// [`SubscribeError`].
     pub async fn plan(&self, names: &[ChannelName], start: StartAt) -> Result<Plan, SubscribeError> {
-        let full = |_| SubscribeError::Channels(self.limits.channels);
-        let channels = names.iter().map(|name| self.open(name)).collect::<Result<Vec<_>, _>>().map_err(full)?;
+        let channels = self.open_all(names)?;
+        for channel in &channels {
+            if channel.wants_loading() {
+                channel.load(self.journal.head(channel).await?);
+            }
+        }
         let epoch = self.journal.epoch();
         let until = self.journal.counter();
         let (progress, announce) = match start {
             StartAt::Live => (Progress::new(Cursor::after(until), None), true),
-            StartAt::Last(n) => self.begin(&channels, Seek::Last(n), until).await,
-            StartAt::Since(time) => self.begin(&channels, Seek::Time(time), until).await,
-            StartAt::Oldest => self.begin(&channels, Seek::Oldest, until).await,
-            StartAt::After(id) => self.resume(&channels, &id, until).await,
+            StartAt::Last(n) => self.begin(&channels, Seek::Last(n), until).await?,
+            StartAt::Since(time) => self.begin(&channels, Seek::Time(time), until).await?,
+            StartAt::Oldest => self.begin(&channels, Seek::Oldest, until).await?,
+            StartAt::After(id) => self.resume(&channels, &id, until).await?,
         };
         let mut progress = progress;
         if has_ended(channels.iter().map(|channel| &**channel), &progress) {
@@ -281,8 +291,7 @@ impl Hub {
         names: &[ChannelName],
         mut next: impl FnMut(&Channel) -> Option<u64>,
     ) -> Result<Plan, SubscribeError> {
-        let full = |_| SubscribeError::Channels(self.limits.channels);
-        let channels = names.iter().map(|name| self.open(name)).collect::<Result<Vec<_>, _>>().map_err(full)?;
+        let channels = self.open_all(names)?;
         let until = self.journal.counter();
         let live = until.0 + 1;
         let lower: Box<[u64]> = channels.iter().map(|channel| next(channel).unwrap_or(live)).collect();
@@ -298,45 +307,55 @@ impl Hub {
         Ok(Plan { channels, progress, announce: None })
     }
 
-    async fn begin(&self, channels: &[Arc<Channel>], seek: Seek<'_>, until: Offset) -> (Progress, bool) {
+    fn open_all(&self, names: &[ChannelName]) -> Result<Vec<Arc<Channel>>, SubscribeError> {
+        let full = |_| SubscribeError::Channels(self.limits.channels);
+        names.iter().map(|name| self.open(name)).collect::<Result<_, _>>().map_err(full)
+    }
+
+    async fn begin(
+        &self,
+        channels: &[Arc<Channel>],
+        seek: Seek<'_>,
+        until: Offset,
+    ) -> Result<(Progress, bool), ReadError> {
         let mut lower = Vec::with_capacity(channels.len());
         for channel in channels {
-            lower.push(self.journal.find(channel, seek).await.unwrap_or(until.0 + 1));
+            lower.push(self.journal.find(channel, seek).await?.unwrap_or(until.0 + 1));
         }
         let first = lower.iter().copied().min().unwrap_or(until.0 + 1);
         let start = Start { lower: lower.into(), asked: None, until };
-        (Progress::new(Cursor::at(first), Some(Box::new(start))), true)
+        Ok((Progress::new(Cursor::at(first), Some(Box::new(start))), true))
     }
 
-    async fn resume(&self, channels: &[Arc<Channel>], id: &[u8], until: Offset) -> (Progress, bool) {
+    async fn resume(&self, channels: &[Arc<Channel>], id: &[u8], until: Offset) -> Result<(Progress, bool), ReadError> {
         let position = Position::parse(id);
         let cursor = match position {
             Some(position) if position.epoch == self.journal.epoch() && position.offset <= until => {
                 Some(Cursor::after(position.offset))
             }
             // Of another epoch, or of another Fantail whose stream is kept here.
-            _ => self.find_own(channels, id).await,
+            _ => self.find_own(channels, id).await?,
         };
         if let Some(cursor) = cursor {
             // The publisher's id is the better one to keep: it survives the epoch.
             let ours = position.is_some_and(|position| position.epoch == self.journal.epoch());
-            return (Progress::new(cursor, None), ours);
+            return Ok((Progress::new(cursor, None), ours));
         }
         let asked = String::from_utf8_lossy(id).into();
         let start = Start { lower: Box::default(), asked: Some(asked), until };
-        (Progress::new(Cursor::BEGIN, Some(Box::new(start))), false)
+        Ok((Progress::new(Cursor::BEGIN, Some(Box::new(start))), false))
     }
 
     /// Where a publisher's id stands. Of several channels that know it the earliest place counts: the subscriber saw one of
     /// them, and a repeated message is better than a lost one.
-    async fn find_own(&self, channels: &[Arc<Channel>], id: &[u8]) -> Option<Cursor> {
-        let id = std::str::from_utf8(id).ok()?;
+    async fn find_own(&self, channels: &[Arc<Channel>], id: &[u8]) -> Result<Option<Cursor>, ReadError> {
+        let Ok(id) = std::str::from_utf8(id) else { return Ok(None) };
         let mut found: Option<u64> = None;
         for channel in channels {
-            let next = self.journal.find(channel, Seek::Id(id)).await;
+            let next = self.journal.find(channel, Seek::Id(id)).await?;
             found = found.into_iter().chain(next).min();
         }
-        found.map(Cursor::at)
+        Ok(found.map(Cursor::at))
     }
 
     /// The channel of this name, made if there is none.
@@ -348,8 +367,10 @@ impl Hub {
         let mut made = false;
         let channel = self.registry.get_or_make(name, |hash| {
             made = true;
-            let floor = self.floors.lock().take(hash);
-            Channel::new(name.clone(), self.retention.rule(name.as_str()), floor, now)
+            let (rule, stored) = self.rule(name);
+            // Of what is stored the journal knows the floor, and what came before is there.
+            let floor = if stored { self.journal.counter() } else { self.floors.lock().take(hash) };
+            Channel::new(name.clone(), rule, stored, floor, now)
         });
         let channel = channel.map_err(|_| PublishError::Channels(self.limits.channels))?;
         if made && channel.schedule() {
@@ -358,7 +379,43 @@ impl Hub {
         Ok(channel)
     }
 
-    /// The channel of this name, if there is one.
+    /// The retention rule of a channel, and whether the journal stores it.
+    fn rule(&self, name: &ChannelName) -> (Rule, bool) {
+        let rule = self.retention.rule(name.as_str());
+        (rule, self.journal.stores() && !name.is_internal() && self.retention.limits(rule).stored)
+    }
+
+    /// What is known of the channel of this name, in memory and in the journal; `None` if it has never been seen, or has been
+    /// forgotten.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn describe(&self, name: &ChannelName) -> Result<Option<Info>, ReadError> {
+        let open = self.find(name);
+        let (rule, stored) = self.rule(name);
+        if !stored {
+            return Ok(open.map(|channel| channel.info()));
+        }
+        let now = self.clock.now();
+        let known = open.is_some();
+        let channel = open.unwrap_or_else(|| Arc::new(Channel::new(name.clone(), rule, true, Offset(0), now)));
+        let head = self.journal.head(&channel).await?;
+        if !known && head.last == Offset(0) {
+            return Ok(None);
+        }
+        let info = channel.info();
+        Ok(Some(Info {
+            messages: head.messages as usize,
+            bytes: head.bytes as usize,
+            last: head.last,
+            floor: head.floor,
+            appended: info.appended.max(head.messages),
+            ended: head.newest.ends(),
+            ..info
+        }))
+    }
+
+    /// The channel of this name, if it is in memory.
     pub fn find(&self, name: &ChannelName) -> Option<Arc<Channel>> {
         self.registry.get(name.as_str())
     }
@@ -392,7 +449,7 @@ impl Hub {
                 }
             }
         }
-        self.relieve();
+        self.relieve(true);
     }
 
     fn tend(&self, channel: &Arc<Channel>, now: Millis) -> Option<Millis> {
@@ -408,7 +465,9 @@ impl Hub {
                 // under which this runs. The two that remain are the registry's and the one at hand.
                 Tended::Idle(_) if Arc::strong_count(channel) > 2 => (false, Some(now.plus(GRACE))),
                 Tended::Idle(floor) => {
-                    self.floors.lock().leave(hash, floor);
+                    if !channel.is_stored() {
+                        self.floors.lock().leave(hash, floor);
+                    }
                     self.counters.collected.fetch_add(1, Ordering::Relaxed);
                     (true, None)
                 }
@@ -439,6 +498,12 @@ impl Hub {
     /// What the channel of this name may keep.
     pub fn limits_of(&self, channel: &Channel) -> Limits {
         self.retention.limits(channel.rule())
+    }
+
+    /// The same, as far as memory goes: of what is stored the tail holds only the newest.
+    fn limits_in_memory(&self, channel: &Channel) -> Limits {
+        let limits = self.limits_of(channel);
+        if channel.is_stored() { Limits { bytes: limits.bytes.min(self.limits.tail), ..limits } } else { limits }
     }
 
     /// How many channels there are.
@@ -490,7 +555,7 @@ impl Hub {
             self.schedule.lock().add(Arc::clone(channel), due);
         }
         if self.held() > self.limits.memory {
-            self.relieve();
+            self.relieve(false);
         }
         Published { position: receipt.position, subscribers: receipt.subscribers, duplicate: receipt.duplicate }
     }
@@ -505,15 +570,20 @@ impl Hub {
     fn evict(&self, channel: &Channel) -> Option<usize> {
         let cost = channel.evict()?;
         self.counters.bytes.fetch_sub(cost, Ordering::Relaxed);
-        self.counters.evicted.fetch_add(1, Ordering::Relaxed);
+        if !channel.is_stored() {
+            self.counters.evicted.fetch_add(1, Ordering::Relaxed);
+        }
         Some(cost)
     }
 
     /// Makes room when the tails hold more than they may: the oldest message of the channel with the most bytes goes, and
-    /// again, until a sixteenth is free (so that the search through all channels is rare).
-    fn relieve(&self) {
-        let Some(_only) = self.relief.try_lock() else { return };
-        if self.held() <= self.limits.memory {
+    /// again, until a sixteenth is free, so that the search through all channels is rare. It stays rare where that much cannot
+    /// be had, for the newest messages of channels with subscribers stay: then a publish is not `eager`, and waits for another sixteenth.
+    fn relieve(&self, eager: bool) {
+        let Some(mut left) = self.relief.try_lock() else { return };
+        let held = self.held();
+        let waits = !eager && held <= left.saturating_add(self.limits.memory / 16);
+        if held <= self.limits.memory || waits {
             return;
         }
         let target = self.limits.memory - self.limits.memory / 16;
@@ -528,6 +598,7 @@ impl Hub {
                 std::collections::binary_heap::PeekMut::pop(heaviest);
             }
         }
+        *left = self.held();
     }
 }
 

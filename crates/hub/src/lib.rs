@@ -23,10 +23,10 @@ pub mod tail;
 
 pub use channel::{Channel, Watcher};
 pub use clock::{Clock, Millis};
-pub use gather::{Batch, Framing, Gap, Gatherer, Profile, Render};
+pub use gather::{Batch, Framing, Gap, Gathered, Gatherer, Profile, Render};
 pub use hub::{ChannelEnd, Hub, HubLimits, PublishError, Published, SubscribeError};
 pub use idempotency::IdempotencyKey;
-pub use journal::{AppendError, Journal};
+pub use journal::{AppendError, Journal, ReadError};
 pub use message::{Kind, Message, NewMessage};
 pub use name::{ChannelName, NameError};
 pub use position::{Cursor, Epoch, Offset, Position};

@@ -1,6 +1,5 @@
 //! What a publisher sent, immutable and shared by everything that still needs it.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Weak};
 
 use fantail_sse::{EventId, EventName};
@@ -38,11 +37,18 @@ pub struct NewMessage<'a> {
 }
 
 impl NewMessage<'_> {
-    /// A digest of all that a publisher said, to tell a repeated request from a different one with the same key.
-    pub(crate) fn digest(&self, ends: bool) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.data, self.event.map(EventName::as_str), self.id.map(EventId::as_str), ends).hash(&mut hasher);
-        hasher.finish()
+    /// A digest of all that a publisher said, to tell a repeated request from a different one with the same key. Journals keep
+    /// it: FNV-1a, which stays the same whatever this is built with.
+    pub fn digest(&self, ends: bool) -> u64 {
+        let event = self.event.map_or("", EventName::as_str);
+        let id = self.id.map_or("", EventId::as_str);
+        let mut digest = 0xcbf2_9ce4_8422_2325;
+        for part in [self.data, event, id, if ends { "ends" } else { "" }] {
+            for &byte in part.len().to_le_bytes().iter().chain(part.as_bytes()) {
+                digest = (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        digest
     }
 }
 
@@ -58,6 +64,15 @@ pub struct Message {
     /// Renderings of a large message, shared by all that are in the middle of sending it; see [`Message::rendering`].
     renderings: Option<Box<Renderings>>,
 }
+
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |message: &Self| (message.time, message.kind, message.event_bytes, message.id_bytes);
+        parts(self) == parts(other) && self.text == other.text
+    }
+}
+
+impl Eq for Message {}
 
 /// By key; entries whose frame nobody holds any more are swept at the next insertion.
 type Renderings = Mutex<Vec<(u64, Weak<Rendering>)>>;
@@ -83,10 +98,17 @@ impl Message {
 
     /// Copies what was said.
     pub fn new(time: Millis, kind: Kind, said: NewMessage<'_>) -> Self {
-        let event = said.event.map_or("", EventName::as_str);
-        let id = said.id.map_or("", EventId::as_str);
-        let mut text = String::with_capacity(said.data.len() + event.len() + id.len());
-        text.push_str(said.data);
+        Self::kept(time, kind, said.data, said.event.map(EventName::as_str), said.id.map(EventId::as_str))
+    }
+
+    /// A message as a journal kept it: `event` and `id` were checked when it was [`new`](Self::new).
+    ///
+    /// # Panics
+    /// If `event` or `id` have more than 255 bytes.
+    pub fn kept(time: Millis, kind: Kind, data: &str, event: Option<&str>, id: Option<&str>) -> Self {
+        let (event, id) = (event.unwrap_or_default(), id.unwrap_or_default());
+        let mut text = String::with_capacity(data.len() + event.len() + id.len());
+        text.push_str(data);
         text.push_str(event);
         text.push_str(id);
         Self {

@@ -11,11 +11,13 @@ pub struct Limits {
     pub age: Duration,
     /// Text and overhead together, see [`crate::message::Message::cost`].
     pub bytes: usize,
+    /// A journal that stores keeps it; otherwise it is in memory alone.
+    pub stored: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { messages: 1000, age: Duration::from_hours(1), bytes: 4 << 20 }
+        Self { messages: 1000, age: Duration::from_hours(1), bytes: 4 << 20, stored: true }
     }
 }
 

@@ -6,8 +6,9 @@ use tokio::sync::Notify;
 
 use crate::channel::{Channel, Watcher};
 use crate::clock::Millis;
-use crate::gather::{Batch, Framing, Gatherer, Profile, Progress};
+use crate::gather::{Batch, Framing, Gathered, Gatherer, Pages, Profile, Progress, missing};
 use crate::hub::Hub;
+use crate::journal::ReadError;
 use crate::position::Position;
 use crate::tail::Tail;
 
@@ -85,33 +86,54 @@ impl Subscription {
         begun
     }
 
-    /// What is due at this moment, taken as delivered; `None` if nothing is.
+    /// What is due at this moment, taken as delivered; `None` if nothing is, or if it has to be read from the journal.
     pub fn take(&mut self) -> Option<Batch> {
+        match self.look(&[]) {
+            Gathered::Due(batch) => Some(batch),
+            Gathered::Nothing | Gathered::Behind => None,
+        }
+    }
+
+    fn look(&mut self, pages: &Pages) -> Gathered {
         if self.closed {
-            return None;
+            return Gathered::Nothing;
         }
         self.channels.iter().for_each(|channel| channel.seen(&self.watcher, 0));
         let view = self.hub.view();
         let channels = self.channels.iter().map(|channel| &**channel).enumerate();
-        let batch = self.gatherer.gather(view, &channels, &self.progress, &self.profile, self.framing)?;
-        self.progress.advance(batch.next());
-        self.closed = batch.closes;
-        Some(batch)
+        let gathered = self.gatherer.gather(view, &channels, pages, &self.progress, &self.profile, self.framing);
+        if let Gathered::Due(batch) = &gathered {
+            self.progress.advance(batch.next());
+            self.closed = batch.closes;
+        }
+        gathered
     }
 
     /// Waits for what is due; `None` when all channels have ended and all was taken, or when a message closed it.
     ///
+    /// # Errors
+    /// If the journal cannot be read; then nothing was taken, and the next call tries again.
+    ///
     /// CANCEL SAFETY: nothing is taken unless it is returned.
-    pub async fn next(&mut self) -> Option<Batch> {
+    pub async fn next(&mut self) -> Result<Option<Batch>, ReadError> {
+        let mut pages = Vec::new();
         loop {
-            if let Some(batch) = self.take() {
-                return Some(batch);
+            match self.look(&pages) {
+                // Only the cursor moved.
+                Gathered::Due(batch) if batch.frames.is_empty() => {}
+                Gathered::Due(batch) => return Ok(Some(batch)),
+                Gathered::Behind => {
+                    pages.clear();
+                    let channels = self.channels.iter().map(|channel| &**channel).enumerate();
+                    for (index, next) in missing(channels, &self.progress) {
+                        let page = self.hub.journal().read(&self.channels[index], next, Batch::MAX_BYTES).await?;
+                        pages.push((index, page));
+                    }
+                }
+                Gathered::Nothing if self.has_ended() => return Ok(None),
+                // A wake-up between the look and the wait is kept by `notify_one`.
+                Gathered::Nothing => self.bell.0.notified().await,
             }
-            if self.has_ended() {
-                return None;
-            }
-            // A wake-up between the look and the wait is kept by `notify_one`.
-            self.bell.0.notified().await;
         }
     }
 

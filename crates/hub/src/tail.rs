@@ -11,7 +11,7 @@ use crate::position::Offset;
 use crate::retention::Limits;
 
 /// A message in its place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Where it stands in the journal's order.
     pub offset: Offset,
@@ -24,7 +24,7 @@ pub struct Entry {
 pub struct Tail {
     /// Ascending by offset.
     entries: VecDeque<Entry>,
-    /// The highest offset that was ever dropped here: a cursor below it has lost something.
+    /// The highest offset that was ever dropped here: a cursor below it has lost something, unless a journal keeps it.
     floor: Offset,
     /// The highest offset that was ever here.
     last: Offset,
@@ -32,7 +32,7 @@ pub struct Tail {
     bytes: usize,
     /// How many entries were ever appended.
     appended: u64,
-    /// What the newest entry is; [`Kind::Data`] while there is none.
+    /// What the newest entry is, whether it is still here or not; [`Kind::Data`] while there is none.
     newest: Kind,
     /// Where publishers' own ids stand, by hash; made by the first of them.
     #[expect(clippy::box_collection, reason = "most channels have none, and each pays for the field")]
@@ -46,6 +46,12 @@ impl Tail {
     /// An empty tail that has dropped everything up to `floor`.
     pub fn new(floor: Offset) -> Self {
         Self { entries: VecDeque::new(), floor, last: floor, bytes: 0, appended: 0, newest: Kind::Data, ids: None }
+    }
+
+    /// Makes an empty tail that of a channel whose newest entry, of kind `newest`, is the one at `last`, and not here.
+    pub fn restore(&mut self, last: Offset, newest: Kind) {
+        debug_assert!(self.entries.is_empty() && self.appended == 0, "only a new tail is restored");
+        (self.last, self.floor, self.newest) = (last, last, newest);
     }
 
     /// Adds the newest entry and drops what `limits` no longer allow, by count and by bytes.
@@ -189,6 +195,11 @@ impl Tail {
     /// How many entries there ever were.
     pub fn appended(&self) -> u64 {
         self.appended
+    }
+
+    /// See the field.
+    pub fn newest(&self) -> Kind {
+        self.newest
     }
 
     /// Whether the channel has ended and nobody has published since.

@@ -15,6 +15,7 @@ const FLOORS: usize = 1_000_000;
 const MESSAGES: usize = 1_000;
 const AGE: Span = Span::secs(3_600);
 const BYTES: Size = Size::mib(4);
+const TAIL: Size = Size::mib(1);
 
 section! {
     /// How much is kept, and how many.
@@ -38,6 +39,8 @@ section! {
         age: Span = AGE,
         /// Bytes of messages kept per channel.
         bytes: Size = BYTES,
+        /// Bytes of messages that a channel keeps in memory, where the journal keeps the others.
+        tail: Size = TAIL,
     }
 }
 
@@ -73,6 +76,7 @@ impl Hub {
                 format!("{memory} is too small, expected room for one message (hub.message = {})", self.message),
             )?;
         }
+        require(self.tail.bytes() > 0, "hub.tail", "must be more than 0")?;
         limits("hub", Some(self.messages), Some(self.age), Some(self.bytes))
     }
 }

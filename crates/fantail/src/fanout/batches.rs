@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fantail_hub::gather::View;
-use fantail_hub::{Batch, Channel, Framing, Gatherer, Hub, Offset};
+use fantail_hub::gather::{Pages, View};
+use fantail_hub::{Batch, Channel, Framing, Gathered, Gatherer, Hub, Offset};
 
 use super::Style;
 use super::conn::Conn;
@@ -19,19 +19,37 @@ const BATCHES: usize = 8;
 pub(super) struct Batches {
     /// By channel, not by room: a room's number is used again for another channel. While a channel and a style are held here
     /// their addresses are not used again, which matters where a style is one subscriber's alone.
-    recent: VecDeque<Gathered>,
+    recent: VecDeque<Lately>,
 }
 
 /// A batch, and what it was gathered for.
-type Gathered = (Arc<Channel>, Arc<Style>, Framing, Rc<Batch>);
+type Lately = (Arc<Channel>, Arc<Style>, Framing, Rc<Batch>);
+
+/// What a connection is due.
+pub(super) enum Due {
+    Nothing,
+    Batch(Rc<Batch>),
+    /// See [`Gathered::Behind`].
+    Behind,
+}
+
+impl From<Gathered> for Due {
+    fn from(gathered: Gathered) -> Self {
+        match gathered {
+            Gathered::Nothing => Self::Nothing,
+            Gathered::Due(batch) => Self::Batch(Rc::new(batch)),
+            Gathered::Behind => Self::Behind,
+        }
+    }
+}
 
 impl Batches {
     pub(super) fn clear(&mut self) {
         self.recent.clear();
     }
 
-    /// What a connection is due.
-    pub(super) fn due(&mut self, hub: &Hub, rooms: &Rooms, conn: &Conn, gatherer: &mut Gatherer) -> Option<Rc<Batch>> {
+    /// What a connection is due, with the help of pages that were read for it.
+    pub(super) fn due(&mut self, hub: &Hub, rooms: &Rooms, conn: &Conn, pages: &Pages, gatherer: &mut Gatherer) -> Due {
         let seats = conn.seats.as_slice();
         let channel = |seat: &Seat| -> &Channel { &rooms.get(seat.room).channel };
         let next = conn.progress.cursor().next();
@@ -40,24 +58,26 @@ impl Batches {
             [_] => View { until: Offset::MAX, ..hub.view() },
             _ => hub.view(),
         };
-        if !conn.progress.is_plain() {
+        let mut for_all = || {
             let all = seats.iter().map(channel).enumerate();
-            return gatherer.gather(view, &all, &conn.progress, &conn.style.profile, conn.framing).map(Rc::new);
+            gatherer.gather(view, &all, pages, &conn.progress, &conn.style.profile, conn.framing).into()
+        };
+        if !conn.progress.is_plain() || !pages.is_empty() {
+            return for_all();
         }
         let room = if let [seat] = seats {
             seat.room
         } else {
             let mut with_news = seats.iter().filter(|seat| channel(seat).reaches(next));
-            let first = with_news.next()?;
+            let Some(first) = with_news.next() else { return Due::Nothing };
             if with_news.next().is_some() {
-                let all = seats.iter().map(channel).enumerate();
-                return gatherer.gather(view, &all, &conn.progress, &conn.style.profile, conn.framing).map(Rc::new);
+                return for_all();
             }
             first.room
         };
         let source = &rooms.get(room).channel;
         if !source.reaches(next) {
-            return None;
+            return Due::Nothing;
         }
         let cursor = conn.progress.cursor();
         let style = &conn.style;
@@ -68,15 +88,17 @@ impl Batches {
             && batch.next().seen() <= Some(view.until)
             && (batch.full || !source.reaches(batch.next().next()))
         {
-            return Some(Rc::clone(batch));
+            return Due::Batch(Rc::clone(batch));
         }
         let one = std::iter::once((0, &**source));
-        let batch = Rc::new(gatherer.gather(view, &one, &conn.progress, &conn.style.profile, conn.framing)?);
-        if self.recent.len() == BATCHES {
-            self.recent.pop_back();
+        let due = gatherer.gather(view, &one, &[], &conn.progress, &conn.style.profile, conn.framing).into();
+        if let Due::Batch(batch) = &due {
+            if self.recent.len() == BATCHES {
+                self.recent.pop_back();
+            }
+            self.recent.push_front((Arc::clone(source), Arc::clone(style), conn.framing, Rc::clone(batch)));
         }
-        self.recent.push_front((Arc::clone(source), Arc::clone(style), conn.framing, Rc::clone(&batch)));
-        Some(batch)
+        due
     }
 }
 
@@ -153,6 +175,7 @@ mod tests {
                 due: 0,
                 queued: false,
                 closing: false,
+                reading: false,
             }
         }
 
@@ -160,6 +183,11 @@ mod tests {
             let [seat] = conn.seats.as_slice() else { unreachable!("one channel each") };
             self.rooms.leave(&self.hub, &self.watcher, *seat, |_, _| {});
         }
+    }
+
+    fn due(due: Due) -> Rc<Batch> {
+        let Due::Batch(batch) = due else { panic!("something is due, and in memory") };
+        batch
     }
 
     #[tokio::test]
@@ -171,7 +199,7 @@ mod tests {
         test.publish("a", "for a").await;
         test.publish("b", "for b").await;
         test.publish("a", "for a").await;
-        let batch = batches.due(&test.hub, &test.rooms, &first, &mut gatherer).unwrap();
+        let batch = due(batches.due(&test.hub, &test.rooms, &first, &[], &mut gatherer));
         assert_eq!(batch.messages, 2);
 
         // Both leave; the next subscriber of b comes to sit where those of a sat.
@@ -180,7 +208,7 @@ mod tests {
         let mut third = test.subscribe("b", 2).await;
         third.progress = second.progress;
         assert_eq!(third.seats.as_slice(), first.seats.as_slice(), "the room is used again");
-        let batch = batches.due(&test.hub, &test.rooms, &third, &mut gatherer).unwrap();
+        let batch = due(batches.due(&test.hub, &test.rooms, &third, &[], &mut gatherer));
         let said = String::from_utf8_lossy(&batch.bytes);
         assert!(said.contains("for b") && !said.contains("for a"), "{said}");
     }
@@ -191,8 +219,8 @@ mod tests {
         let (mut batches, mut gatherer) = (Batches::default(), Gatherer::default());
         let conns = [test.subscribe("a", 0).await, test.subscribe("a", 1).await];
         test.publish("a", "x").await;
-        let mut due = || conns.each_ref().map(|conn| batches.due(&test.hub, &test.rooms, conn, &mut gatherer).unwrap());
-        let [one, other] = due();
+        let [one, other] =
+            conns.each_ref().map(|conn| due(batches.due(&test.hub, &test.rooms, conn, &[], &mut gatherer)));
         assert!(Rc::ptr_eq(&one, &other));
     }
 }

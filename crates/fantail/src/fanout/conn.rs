@@ -53,6 +53,8 @@ pub(super) struct Conn {
     pub(super) due: Ticks,
     /// It stands in the queue of those that have more to be sent.
     pub(super) queued: bool,
+    /// What it is due next is being read from the journal.
+    pub(super) reading: bool,
     /// What it was sent last, of which some may be unsent, is its last message.
     pub(super) closing: bool,
 }
@@ -71,9 +73,10 @@ impl Conn {
         self.unsent.is_some()
     }
 
-    /// Whether messages are for it: it has not been ended nor closed, and its socket takes more.
+    /// Whether messages are for it: it has not been ended nor closed, its socket takes more, and nothing is read for it.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.doing, Doing::Streaming | Doing::Waiting(_)) && self.unsent.is_none() && !self.closing
+        let open = matches!(self.doing, Doing::Streaming | Doing::Waiting(_));
+        open && self.unsent.is_none() && !self.closing && !self.reading
     }
 
     /// Writes a batch and moves the cursor behind what was, or began to be, sent. Returns the bytes that the socket took.

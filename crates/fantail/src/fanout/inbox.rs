@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fantail_hub::Watcher;
+use fantail_hub::journal::Page;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::replay::Reader;
 use super::{Attach, Farewell, Slow};
 
 /// Something to do for a shard.
@@ -16,6 +18,8 @@ pub(super) enum Command {
     Slowest(usize, oneshot::Sender<Vec<Slow>>),
     End(u64, oneshot::Sender<bool>),
     Stop(Farewell, oneshot::Sender<()>),
+    /// What was read for a connection: pages of its channels, by their places. None if it could not be read.
+    Pages(Reader, Vec<(usize, Page)>),
 }
 
 /// A shard's letter box.

@@ -10,15 +10,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fantail_hub::gather::{Pages, missing};
 use fantail_hub::subscription::{has_ended, is_broken};
-use fantail_hub::{Batch, Framing, Gatherer, Hub, Watcher};
+use fantail_hub::{Batch, Channel, Framing, Gatherer, Hub, Watcher};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::batches::Batches;
+use super::batches::{Batches, Due};
 use super::conn::{Conn, Doing, Wrote};
 use super::inbox::{Command, Inbox, Letters};
+use super::replay::{Reader, Replay};
 use super::room::{Rooms, Seat, Seats};
 use super::wheel::{TICK, Ticks, Wheel, ticks};
 use super::{AtStop, Attach, Errand, Farewell, NO_CHUNK, Slow, Style, format_id, last_words};
@@ -42,9 +45,10 @@ pub(super) fn start(number: usize, hub: Arc<Hub>, metrics: Arc<ShardMetrics>) ->
     let poll = Poll::new()?;
     let inbox = Inbox::new(mio::Waker::new(poll.registry(), WAKE)?);
     let theirs = Arc::clone(&inbox);
+    let replay = Replay::new(Arc::clone(&hub), Arc::clone(&inbox), Handle::current());
     thread::Builder::new().name(format!("fantail-shard-{number}")).spawn(move || {
         let _bomb = Bomb;
-        Shard::new(number, poll, theirs, hub, metrics).run();
+        Shard::new(number, poll, theirs, hub, replay, metrics).run();
     })?;
     Ok(inbox)
 }
@@ -93,11 +97,19 @@ struct Shard {
     numbers: u64,
     gatherer: Gatherer,
     batches: Batches,
+    replay: Replay,
     stopping: Option<(Farewell, oneshot::Sender<()>)>,
 }
 
 impl Shard {
-    fn new(number: usize, poll: Poll, inbox: Arc<Inbox>, hub: Arc<Hub>, metrics: Arc<ShardMetrics>) -> Self {
+    fn new(
+        number: usize,
+        poll: Poll,
+        inbox: Arc<Inbox>,
+        hub: Arc<Hub>,
+        replay: Replay,
+        metrics: Arc<ShardMetrics>,
+    ) -> Self {
         let watcher: Arc<dyn Watcher> = Arc::clone(&inbox) as _;
         Self {
             number,
@@ -117,6 +129,7 @@ impl Shard {
             numbers: 0,
             gatherer: Gatherer::default(),
             batches: Batches::default(),
+            replay,
             stopping: None,
         }
     }
@@ -156,6 +169,7 @@ impl Shard {
             for (key, at) in due.drain(..) {
                 self.tend(key, at);
             }
+            self.read();
         }
         if let Some((_, gone)) = self.stopping.take() {
             // Whoever asked may have stopped waiting.
@@ -250,11 +264,54 @@ impl Shard {
         self.queue(key);
     }
 
+    /// Has the history read for which connections wait, as far as may be read at a time.
+    fn read(&mut self) {
+        while let Some(reader) = self.replay.next() {
+            let Some(conn) = self.conns.get(reader.key as usize).filter(|conn| conn.number == reader.number) else {
+                continue;
+            };
+            let channel = |seat: &Seat| &self.rooms.get(seat.room).channel;
+            let seats = conn.seats.as_slice();
+            let behind = missing(seats.iter().map(|seat| -> &Channel { channel(seat) }).enumerate(), &conn.progress);
+            let wanted = behind.into_iter().map(|(index, next)| (index, Arc::clone(channel(&seats[index])), next));
+            let wanted = wanted.collect();
+            self.replay.read(reader, wanted);
+        }
+    }
+
+    /// What a connection waited for has been read.
+    fn proceed(&mut self, reader: Reader, pages: &Pages) {
+        self.replay.done();
+        let Some(conn) = self.conns.get_mut(reader.key as usize).filter(|conn| conn.number == reader.number) else {
+            return;
+        };
+        conn.reading = false;
+        metrics::add(&self.metrics.pages, pages.len() as u64);
+        // As long as the pages last; behind them it waits for the next, or has caught up.
+        for _ in 0..BURST {
+            if !self.step_with(reader.key, pages) {
+                return;
+            }
+        }
+        self.queue(reader.key);
+    }
+
     /// Sends a connection the next batch of what it is due. False if that was all, for now or for good.
     fn step(&mut self, key: u32) -> bool {
+        self.step_with(key, &[])
+    }
+
+    fn step_with(&mut self, key: u32, pages: &Pages) -> bool {
         let Some(conn) = self.conns.get_mut(key as usize).filter(|conn| conn.is_ready()) else { return false };
-        let due = self.batches.due(&self.hub, &self.rooms, conn, &mut self.gatherer);
-        let Some(batch) = due else { return false };
+        let batch = match self.batches.due(&self.hub, &self.rooms, conn, pages, &mut self.gatherer) {
+            Due::Nothing => return false,
+            Due::Batch(batch) => batch,
+            Due::Behind => {
+                conn.reading = true;
+                self.replay.wait(Reader { key, number: conn.number });
+                return false;
+            }
+        };
         metrics::add(&self.metrics.gaps, batch.gaps.into());
         if let Doing::Waiting(_) = conn.doing {
             // Nor is what renders to nothing an answer.
@@ -266,7 +323,7 @@ impl Shard {
             return false;
         }
         metrics::add(&self.metrics.deliveries, batch.messages.into());
-        metrics::add(&self.metrics.writes, 1);
+        metrics::add(&self.metrics.writes, u64::from(!batch.bytes.is_empty()));
         match conn.send_batch(&batch, self.now) {
             Ok((wrote, sent)) => {
                 metrics::add(&self.metrics.sent_bytes, sent as u64);
@@ -441,6 +498,7 @@ impl Shard {
                 let _ = answer.send(key.is_some());
             }
             Command::Stop(farewell, gone) => self.stop(farewell, gone),
+            Command::Pages(reader, pages) => self.proceed(reader, &pages),
         }
     }
 
@@ -492,6 +550,7 @@ impl Shard {
             deadline: lasts.map_or(0, |lasts| self.now + ticks(lasts)),
             due: 0,
             queued: false,
+            reading: false,
             closing: false,
         });
         debug_assert_eq!(at, key as usize, "the vacant key is the next");

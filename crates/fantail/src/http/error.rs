@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use fantail_hub::{NameError, PublishError, SubscribeError};
+use fantail_hub::{AppendError, NameError, PublishError, ReadError, SubscribeError};
 use fantail_sse::FieldError;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
@@ -91,6 +91,9 @@ pub enum Refusal {
     /// The hub would not grant it.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
+    /// What the journal holds could not be read.
+    #[error(transparent)]
+    Journal(#[from] ReadError),
     /// What was published in GRIP's form.
     #[error(transparent)]
     Item(#[from] ItemError),
@@ -170,13 +173,17 @@ impl Refusal {
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) | Self::Publish(PublishError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::KeyReused | Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
-            Self::Publish(PublishError::Channels(_)) => StatusCode::INSUFFICIENT_STORAGE,
-            Self::ItemOf { source, .. } => Self::Publish(*source).status(),
-            Self::Subscribe(SubscribeError::Ended) => StatusCode::NO_CONTENT,
-            Self::Subscribe(SubscribeError::Channels(_)) | Self::Subscriptions(_) | Self::Stopping => {
-                StatusCode::SERVICE_UNAVAILABLE
+            Self::KeyReused | Self::Publish(PublishError::Journal(AppendError::KeyReused)) => StatusCode::CONFLICT,
+            Self::Publish(PublishError::Channels(_) | PublishError::Journal(AppendError::Full(_))) => {
+                StatusCode::INSUFFICIENT_STORAGE
             }
+            Self::ItemOf { source, .. } => Self::Publish(source.clone()).status(),
+            Self::Subscribe(SubscribeError::Ended) => StatusCode::NO_CONTENT,
+            Self::Subscribe(SubscribeError::Channels(_) | SubscribeError::Journal(_))
+            | Self::Publish(PublishError::Journal(AppendError::Failing(_)))
+            | Self::Journal(_)
+            | Self::Subscriptions(_)
+            | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Upstream(failure) => failure.status(),

@@ -75,7 +75,7 @@ impl Publish {
         }
         match request.method {
             Method::POST | Method::PUT => publish(app, request, body, &names).await,
-            Method::GET | Method::HEAD => stats::channels(app, &names),
+            Method::GET | Method::HEAD => stats::channels(app, &names).await,
             Method::DELETE => end(app, body, &names).await,
             _ => Err(Refusal::Method(request.method.to_string(), METHODS)),
         }
@@ -126,13 +126,17 @@ async fn publish(app: &App, request: &Parts, body: Incoming, names: &[ChannelNam
 async fn end(app: &App, body: Incoming, names: &[ChannelName]) -> Result<Response<Body>, Refusal> {
     let last_word = read(app, body, app.hub.limits().message).await?;
     let last_word = utf8(&last_word)?;
-    if let [name] = names
-        && app.hub.find(name).is_none()
-    {
+    let mut known = Vec::with_capacity(names.len());
+    for name in names {
+        if app.hub.describe(name).await?.is_some() {
+            known.push(name);
+        }
+    }
+    if let ([name], []) = (names, &*known) {
         return Err(Refusal::NoChannel(name.to_string()));
     }
-    let mut done = Vec::with_capacity(names.len());
-    for channel in names.iter().filter(|name| app.hub.find(name).is_some()) {
+    let mut done = Vec::with_capacity(known.len());
+    for channel in known {
         done.push(tell(channel, None, &app.hub.end(channel, last_word).await?));
     }
     let mut response = json(&serde_json::json!({ "ended": done }));

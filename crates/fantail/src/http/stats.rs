@@ -108,13 +108,30 @@ pub async fn summary(app: &App, query: Query<'_>) -> Result<Response<Body>, Refu
         stalled: metrics.sum(|s| &s.stalled),
         slowest: app.shards.slowest(SLOWEST).await,
         upstreams: app.proxy.shown(),
-        list: list.map(|n| app.hub.list(&prefix, n).iter().map(|(name, info)| channel(name, info)).collect()),
+        list: match list {
+            Some(most) => {
+                let listed: Vec<_> = app.hub.list(&prefix, most).into_iter().map(|(name, _)| name).collect();
+                Some(described(app, &listed).await?)
+            }
+            None => None,
+        },
     }))
 }
 
+/// Those of the channels that are known.
+async fn described(app: &App, names: &[ChannelName]) -> Result<Vec<Channel>, Refusal> {
+    let mut known = Vec::with_capacity(names.len());
+    for name in names {
+        if let Some(info) = app.hub.describe(name).await? {
+            known.push(channel(name, &info));
+        }
+    }
+    Ok(known)
+}
+
 /// The channels of these names; those that do not exist are left out.
-pub fn channels(app: &App, names: &[ChannelName]) -> Result<Response<Body>, Refusal> {
-    let known: Vec<_> = names.iter().filter_map(|name| Some(channel(name, &app.hub.find(name)?.info()))).collect();
+pub async fn channels(app: &App, names: &[ChannelName]) -> Result<Response<Body>, Refusal> {
+    let known = described(app, names).await?;
     match names {
         [name] if known.is_empty() => Err(Refusal::NoChannel(name.to_string())),
         _ => Ok(json(&serde_json::json!({ "channels": known }))),
@@ -122,9 +139,9 @@ pub fn channels(app: &App, names: &[ChannelName]) -> Result<Response<Body>, Refu
 }
 
 /// One channel.
-pub fn one(app: &App, name: &ChannelName) -> Result<Response<Body>, Refusal> {
-    let found = app.hub.find(name).ok_or_else(|| Refusal::NoChannel(name.to_string()))?;
-    Ok(json(&channel(name, &found.info())))
+pub async fn one(app: &App, name: &ChannelName) -> Result<Response<Body>, Refusal> {
+    let found = app.hub.describe(name).await?.ok_or_else(|| Refusal::NoChannel(name.to_string()))?;
+    Ok(json(&channel(name, &found)))
 }
 
 /// All figures in the text format of Prometheus.

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Append, AppendError, Head, Journal, Pending, Receipt, Seek};
-use crate::channel::Channel;
+use super::{Append, AppendError, Head, Journal, Page, Pending, ReadError, Receipt, Seek};
+use crate::channel::{Channel, Draft};
 use crate::idempotency::{Idempotency, Outcome};
 use crate::position::{Epoch, Offset, Position};
-use crate::tail::Entry;
 
 /// Offsets from a counter, taken under each channel's own lock.
 pub struct MemoryJournal {
@@ -49,7 +48,7 @@ impl MemoryJournal {
 
     fn add(&self, one: &Append<'_>) -> Receipt {
         let next = || Offset(self.counter.fetch_add(1, Ordering::SeqCst) + 1);
-        let appended = one.channel.append(one.addition, one.now, one.limits, next);
+        let appended = one.channel.append(&Draft::new(one.addition, one.now), one.limits, next);
         Receipt {
             position: Position { epoch: self.epoch, offset: appended.offset },
             subscribers: appended.subscribers,
@@ -77,23 +76,24 @@ impl Journal for MemoryJournal {
         Box::pin(std::future::ready(batch.iter().map(|one| self.append_one(one)).collect()))
     }
 
-    fn read<'a>(&'a self, channel: &'a Channel, next: u64, limit: usize) -> Pending<'a, Vec<Entry>> {
-        Box::pin(std::future::ready(channel.read(|tail| tail.from(next).take(limit).cloned().collect())))
+    fn stores(&self) -> bool {
+        false
     }
 
-    fn find<'a>(&'a self, channel: &'a Channel, what: Seek<'a>) -> Pending<'a, Option<u64>> {
-        let found = channel.read(|tail| match what {
-            Seek::Id(id) => tail.find_id(id).map(|offset| offset.0 + 1),
-            Seek::Last(n) => Some(tail.start_of_last(n)),
-            Seek::Time(time) => Some(tail.start_at(time)),
-            Seek::Oldest => Some(tail.floor().0 + 1),
-        });
-        Box::pin(std::future::ready(found))
+    fn health(&self) -> Result<(), AppendError> {
+        Ok(())
     }
 
-    fn head<'a>(&'a self, channel: &'a Channel) -> Pending<'a, Head> {
-        let head = channel.read(|tail| Head { last: tail.last(), floor: tail.floor(), ended: tail.ended() });
-        Box::pin(std::future::ready(head))
+    fn read<'a>(&'a self, channel: &'a Channel, next: u64, bytes: usize) -> Pending<'a, Result<Page, ReadError>> {
+        Box::pin(std::future::ready(Ok(channel.page(next, bytes))))
+    }
+
+    fn find<'a>(&'a self, channel: &'a Channel, what: Seek<'a>) -> Pending<'a, Result<Option<u64>, ReadError>> {
+        Box::pin(std::future::ready(Ok(channel.seek(what))))
+    }
+
+    fn head<'a>(&'a self, channel: &'a Channel) -> Pending<'a, Result<Head, ReadError>> {
+        Box::pin(std::future::ready(Ok(channel.head())))
     }
 }
 

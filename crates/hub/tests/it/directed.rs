@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use fantail_hub::channel::Addition;
+use fantail_hub::channel::{Addition, Draft};
 use fantail_hub::gather::View;
 use fantail_hub::hub::Publish;
-use fantail_hub::journal::{Append, AppendError, Head, Journal, MemoryJournal, Pending, Receipt, Seek};
+use fantail_hub::journal::{
+    Append, AppendError, Head, Journal, MemoryJournal, Page, Pending, ReadError, Receipt, Seek,
+};
 use fantail_hub::subscription::{has_ended, is_broken};
-use fantail_hub::tail::Entry;
 use fantail_hub::{
     Batch, Channel, ChannelEnd, ChannelName, Clock, Epoch, Framing, Gap, Gatherer, Hub, HubLimits, Kind, Limits,
     Message, Millis, NewMessage, Offset, Position, Profile, PublishError, Render, Retention, StartAt, SubscribeError,
@@ -19,7 +20,7 @@ use fantail_hub::{
 use fantail_sse::EventId;
 
 use crate::dress::{Dress, Tellings};
-use crate::now;
+use crate::{due_of, now};
 
 fn hub(limits: Limits) -> Hub {
     let journal = Arc::new(MemoryJournal::new(Duration::from_mins(1), 10));
@@ -46,7 +47,7 @@ fn gather_that_leaves_messages_out_of_its_room_says_that_it_is_full() {
     let channels = plan.channels.iter().map(|channel| &**channel).enumerate();
     let mut progress = plan.progress;
     let mut due = || {
-        let batch = Gatherer::default().gather(hub.view(), &channels, &progress, &profile, Framing::Raw)?;
+        let batch = due_of(Gatherer::default().gather(hub.view(), &channels, &[], &progress, &profile, Framing::Raw))?;
         progress.advance(batch.next());
         Some((batch.messages, batch.full))
     };
@@ -91,7 +92,7 @@ fn message_that_closes_is_a_subscribers_last_and_not_the_channels() {
             assert!(batch.full || !closed, "what stands behind it is left for others");
         }
         assert_eq!((String::from_utf8(said).unwrap(), closed), (format!("1{close}"), true));
-        assert!(first.has_ended() && now(first.next()).is_none());
+        assert!(first.has_ended() && now(first.next()).unwrap().is_none());
         let behind = subscribe(StartAt::Last(1)).take().unwrap();
         assert_eq!((&*behind.bytes, behind.closes), (&b"2"[..], false));
     }
@@ -146,10 +147,10 @@ fn start_behind_everything_in_a_broken_channel_gets_its_end_again() {
             }
             let plan = plan.unwrap();
             let profile = Dress::profile(true, &Tellings::default());
-            let channels = [(0, &*channel)];
-            let batch =
-                Gatherer::default().gather(hub.view(), &channels.into_iter(), &plan.progress, &profile, Framing::Raw);
-            let batch = batch.unwrap();
+            let channels = [(0, &*channel)].into_iter();
+            let mut gatherer = Gatherer::default();
+            let batch = gatherer.gather(hub.view(), &channels, &[], &plan.progress, &profile, Framing::Raw);
+            let batch = due_of(batch).unwrap();
             assert_eq!((batch.ends, batch.gaps), (!gone, gone.into()));
             let mut progress = plan.progress;
             progress.advance(batch.next());
@@ -221,7 +222,7 @@ fn append_under_way_is_not_overlooked_by_who_saw_its_offset_counted() {
     let said = NewMessage { data: "x", event: None, id: None };
     let addition = Addition { said, kind: Kind::Data, then_end: false, clears: false };
     let append = |channel: &Channel, next: &dyn Fn() -> Offset| {
-        channel.append(addition, Millis(1), Limits::default(), next);
+        channel.append(&Draft::new(addition, Millis(1)), Limits::default(), next);
     };
     append(&channels[0], &|| {
         // The first offset is taken, and before its message is there the second is taken and its message is.
@@ -246,7 +247,7 @@ fn gather_of_several_channels_stops_at_the_view() {
     let channels = plan.channels.iter().map(|channel| &**channel).enumerate();
     let mut due = |until| {
         let view = View { until: Offset(until), ..hub.view() };
-        let batch = Gatherer::default().gather(view, &channels, &plan.progress, &profile, Framing::Raw)?;
+        let batch = due_of(Gatherer::default().gather(view, &channels, &[], &plan.progress, &profile, Framing::Raw))?;
         plan.progress.advance(batch.next());
         Some((batch.gaps, batch.messages, batch.next().next()))
     };
@@ -283,15 +284,23 @@ impl Journal for Slow {
         })
     }
 
-    fn read<'a>(&'a self, channel: &'a Channel, next: u64, limit: usize) -> Pending<'a, Vec<Entry>> {
-        self.0.read(channel, next, limit)
+    fn stores(&self) -> bool {
+        self.0.stores()
     }
 
-    fn find<'a>(&'a self, channel: &'a Channel, what: Seek<'a>) -> Pending<'a, Option<u64>> {
+    fn health(&self) -> Result<(), AppendError> {
+        self.0.health()
+    }
+
+    fn read<'a>(&'a self, channel: &'a Channel, next: u64, bytes: usize) -> Pending<'a, Result<Page, ReadError>> {
+        self.0.read(channel, next, bytes)
+    }
+
+    fn find<'a>(&'a self, channel: &'a Channel, what: Seek<'a>) -> Pending<'a, Result<Option<u64>, ReadError>> {
         self.0.find(channel, what)
     }
 
-    fn head<'a>(&'a self, channel: &'a Channel) -> Pending<'a, Head> {
+    fn head<'a>(&'a self, channel: &'a Channel) -> Pending<'a, Result<Head, ReadError>> {
         self.0.head(channel)
     }
 }

@@ -12,8 +12,8 @@ use fantail_hub::hub::Publish;
 use fantail_hub::journal::MemoryJournal;
 use fantail_hub::subscription::has_ended;
 use fantail_hub::{
-    Batch, Channel, ChannelName, Clock, Cursor, Framing, Gatherer, Hub, IdempotencyKey, Millis, NewMessage, Offset,
-    Position, Profile, PublishError, Retention, StartAt, SubscribeError, Subscription, Watcher,
+    AppendError, Batch, Channel, ChannelName, Clock, Cursor, Framing, Gatherer, Hub, IdempotencyKey, Millis,
+    NewMessage, Offset, Position, Profile, PublishError, Retention, StartAt, SubscribeError, Subscription, Watcher,
 };
 use fantail_sse::{EventId, EventName, encode};
 use proptest::prelude::*;
@@ -21,8 +21,8 @@ use proptest::prelude::*;
 use crate::book::{Book, Stands, Written, position};
 use crate::client::Client;
 use crate::dress::{Dress, Tellings};
-use crate::now;
 use crate::ops::{self, Body, CHANNELS, How, Op, Own, Room, SUBSCRIBERS, Served, Setting};
+use crate::{due_of, now};
 
 /// How long keys are remembered, in milliseconds.
 const WINDOW: u64 = 20_000;
@@ -161,7 +161,7 @@ impl World {
                 self.hub.clock().advance(Duration::from_millis(millis.into()));
                 self.hub.maintain();
                 self.compare();
-                self.book.check_memory();
+                self.book.check_memory(true);
                 self.book.check_ages(self.time());
             }
             Op::Arrive { at, client: who, how } => {
@@ -234,7 +234,7 @@ impl World {
             self.add_end(channel, offset + 1, String::new());
         }
         self.compare();
-        self.book.check_memory();
+        self.book.check_memory(false);
     }
 
     fn add_end(&mut self, channel: usize, offset: u64, data: String) {
@@ -252,7 +252,9 @@ impl World {
             let one = Publish { channel: &self.names[channel], said, key: Some(&name), ends: false };
             let answer = now(self.hub.publish(one));
             match self.keys.get(&(channel, key)).copied().filter(|_| round > 0).or(before) {
-                Some((other, ..)) if other != body => assert_eq!(answer, Err(PublishError::KeyReused)),
+                Some((other, ..)) if other != body => {
+                    assert_eq!(answer, Err(PublishError::Journal(AppendError::KeyReused)));
+                }
                 Some((.., offset)) => {
                     let published = answer.unwrap();
                     assert_eq!((published.duplicate, published.position.offset.0), (true, offset));
@@ -520,11 +522,11 @@ impl World {
             let view = self.hub.view();
             let all = channels.iter().map(|channel| &**channel).enumerate();
             if !*ready {
-                let more = self.gatherer.gather(view, &all, progress, profile, framing);
+                let more = due_of(self.gatherer.gather(view, &all, &[], progress, profile, framing));
                 assert!(more.is_none(), "something is due and nobody was woken");
                 return Some(has_ended(channels.iter().map(|channel| &**channel), progress));
             }
-            let Some(batch) = self.gatherer.gather(view, &all, progress, profile, framing) else {
+            let Some(batch) = due_of(self.gatherer.gather(view, &all, &[], progress, profile, framing)) else {
                 assert!(!std::mem::take(&mut full), "nothing was left of a batch that said so");
                 *ready = false;
                 continue;
@@ -566,11 +568,12 @@ impl World {
         while given < room {
             let next = std::pin::pin!(subscription.next()).poll(&mut Context::from_waker(Waker::noop()));
             match next {
-                Poll::Ready(Some(batch)) => {
+                Poll::Ready(Ok(Some(batch))) => {
                     given += batch.bytes.len();
                     in_flight.extend_from_slice(&batch.bytes);
                 }
-                Poll::Ready(None) => return Some(true),
+                Poll::Ready(Ok(None)) => return Some(true),
+                Poll::Ready(Err(error)) => panic!("{error}"),
                 Poll::Pending => return Some(false),
             }
         }
@@ -611,7 +614,7 @@ impl World {
             let Ok(plan) = now(self.hub.plan(&[channel.name().clone()], StartAt::After(id.into()))) else { continue };
             assert_eq!((plan.progress.is_plain(), plan.progress.cursor().next()), (true, near));
             let one = std::iter::once((0, &**channel));
-            let due = self.gatherer.gather(view, &one, &plan.progress, profile, framing);
+            let due = due_of(self.gatherer.gather(view, &one, &[], &plan.progress, profile, framing));
             let alike = due.is_some_and(|due| due.bytes == batch.bytes && due.frames == batch.frames);
             if batch.suits(plan.progress.cursor()) {
                 assert!(alike, "a batch for {next} does not suit {near}");

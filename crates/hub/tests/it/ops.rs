@@ -150,7 +150,12 @@ pub(crate) fn setting() -> impl Strategy<Value = Setting> {
             prop_oneof![1 => Just(400), 1 => Just(3_000), 4 => Just(1 << 20)],
             prop_oneof![Just(1), Just(5), Just(3600)],
         )
-            .prop_map(|(messages, bytes, age)| Limits { messages, bytes, age: Duration::from_secs(age) })
+            .prop_map(|(messages, bytes, age)| Limits {
+                messages,
+                bytes,
+                age: Duration::from_secs(age),
+                stored: true,
+            })
     };
     let memory = prop_oneof![2 => Just(1_500), 2 => Just(12_000), 6 => Just(1 << 30)];
     let floors = prop_oneof![1 => Just(0), 1 => Just(1), 4 => Just(1000)];

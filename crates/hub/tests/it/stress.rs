@@ -13,7 +13,7 @@ use fantail_hub::{
     Position, Profile, Render, Retention, StartAt, Subscription,
 };
 
-use crate::now;
+use crate::{due_of, now};
 
 const PUBLISHERS: usize = 2;
 /// Messages of each publisher to each of its channels.
@@ -109,7 +109,7 @@ fn follow(hub: &Hub, names: &[ChannelName], start: StartAt, patience: usize, ove
         let is_over = over.load(Ordering::SeqCst);
         let view = hub.view();
         let all = channels.iter().map(|channel| &**channel).enumerate();
-        let Some(batch) = gatherer.gather(view, &all, &progress, &profile, Framing::Raw) else {
+        let Some(batch) = due_of(gatherer.gather(view, &all, &[], &progress, &profile, Framing::Raw)) else {
             if has_ended(channels.iter().map(|channel| &**channel), &progress) {
                 return seen;
             }
@@ -176,7 +176,8 @@ fn subscriptions_are_woken_for_everything_while_two_publish() {
             runtime.block_on(async move {
                 let mut seen = Vec::new();
                 let lost = "nobody was woken";
-                while let Some(batch) = tokio::time::timeout(PATIENCE, subscription.next()).await.expect(lost) {
+                while let Some(batch) = tokio::time::timeout(PATIENCE, subscription.next()).await.expect(lost).unwrap()
+                {
                     seen.extend(offsets(&batch));
                 }
                 seen
@@ -204,7 +205,7 @@ fn readers_of_channels_that_trim_are_told_of_every_loss_while_two_publish() {
         loop {
             let is_over = over.load(Ordering::SeqCst);
             let all = plan.channels.iter().map(|channel| &**channel).enumerate();
-            if let Some(batch) = gatherer.gather(hub.view(), &all, &progress, &profile, Framing::Raw) {
+            if let Some(batch) = due_of(gatherer.gather(hub.view(), &all, &[], &progress, &profile, Framing::Raw)) {
                 seen.extend(lines(&batch).map(str::to_owned));
                 progress.advance(batch.next());
             } else if has_ended(plan.channels.iter().map(|channel| &**channel), &progress) {

@@ -45,7 +45,7 @@ const BYTES: usize = 16 << 20;
 
 /// The retention of recordings where `[[retention]]` sets none for the prefix: messages are kept as long as others are.
 pub fn retention(default: Limits) -> (String, Limits) {
-    (format!("/{KIND}/"), Limits { messages: MESSAGES, bytes: BYTES.max(default.bytes), age: default.age })
+    (format!("/{KIND}/"), Limits { messages: MESSAGES, bytes: BYTES.max(default.bytes), ..default })
 }
 
 /// What of a route matters to its recordings.

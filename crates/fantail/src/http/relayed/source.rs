@@ -85,14 +85,14 @@ impl Source {
     }
 
     /// Where a viewer begins that has seen so many events; `None` where they can no longer be counted.
-    pub(super) async fn behind_events(&self, hub: &Hub, seen: usize) -> Option<StartAt> {
+    pub(super) fn behind_events(&self, hub: &Hub, seen: usize) -> Option<StartAt> {
         if seen == 0 {
             return Some(self.beginning(hub));
         }
         if self.channel.read(|tail| tail.floor() > self.before) {
             return None;
         }
-        let entries = hub.journal().read(&self.channel, self.before.0 + 1, usize::MAX).await;
+        let entries = self.channel.page(self.before.0 + 1, usize::MAX).entries;
         let mut events = entries.iter().filter(|entry| Facts::of(entry.message.data().as_bytes()).data);
         let last = events.nth(seen - 1).or(entries.last());
         Some(after(hub, last.map_or(self.before, |entry| entry.offset)))

@@ -54,7 +54,7 @@ impl Streams {
         match request.method {
             Method::GET => {
                 let recording = find()?;
-                let start = Self::start(app, request, &recording).await?;
+                let start = Self::start(app, request, &recording)?;
                 Ok(recording.resume(app, slot, request, start, Self::head(&recording)).await)
             }
             Method::HEAD => Ok(Response::from_parts(Self::head(&*find()?), Body::empty())),
@@ -74,7 +74,7 @@ impl Streams {
 
     /// Where a viewer begins: behind an id, behind so many events, or with the first. What a client says in its header when it
     /// comes back wins over what its URL says.
-    async fn start(app: &App, request: &Request, recording: &Recording) -> Result<StartAt, Refusal> {
+    fn start(app: &App, request: &Request, recording: &Recording) -> Result<StartAt, Refusal> {
         let source = &recording.source;
         let query = Query::of(&request.uri);
         let from_query = query.get("lastEventId").filter(|id| !id.is_empty());
@@ -89,7 +89,7 @@ impl Streams {
             });
         }
         if let Some(seen) = query.number("offset")? {
-            let start = source.behind_events(&app.hub, seen).await;
+            let start = source.behind_events(&app.hub, seen);
             return Ok(start.unwrap_or_else(|| source.beginning(&app.hub)));
         }
         let from = query.parsed("from", "\"start\" (or left out) or \"live\"", |value| match value {
