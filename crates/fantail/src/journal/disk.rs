@@ -1,6 +1,8 @@
 //! The disk journal: one log for all channels, cut into segments, with an index beside each.
 
+pub mod census;
 pub mod checked;
+pub mod cleaner;
 pub mod handles;
 pub mod index;
 pub mod log;
