@@ -1,0 +1,15 @@
+//! The disk journal: one log for all channels, cut into segments, with an index beside each.
+
+pub mod census;
+pub mod checked;
+pub mod cleaner;
+pub mod handles;
+pub mod index;
+pub mod log;
+pub mod query;
+pub mod record;
+pub mod scan;
+pub mod segment;
+pub mod segments;
+pub mod stem;
+pub mod sweep;
