@@ -1,0 +1,9 @@
+//! The disk journal: one log for all channels, cut into segments, with an index beside each.
+
+pub mod checked;
+pub mod index;
+pub mod log;
+pub mod record;
+pub mod scan;
+pub mod segment;
+pub mod segments;
