@@ -187,7 +187,7 @@ impl<'a> Record<'a> {
 }
 
 /// The bytes that the record at the start of `bytes` claims to have, and its offset, before anything is checked.
-pub fn claim(bytes: &[u8]) -> Option<(usize, Offset)> {
+pub(super) fn claim(bytes: &[u8]) -> Option<(usize, Offset)> {
     let length = u32_at(bytes, 0)? as usize;
     (length > FIXED).then_some((FRAME + length, Offset(u64_at(bytes, FRAME)?)))
 }
@@ -206,7 +206,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
-fn kind_to_byte(kind: Kind) -> u8 {
+pub(super) fn kind_to_byte(kind: Kind) -> u8 {
     match kind {
         Kind::Data => 0,
         Kind::End => 1,
@@ -214,6 +214,99 @@ fn kind_to_byte(kind: Kind) -> u8 {
     }
 }
 
-fn kind_from_byte(byte: u8) -> Option<Kind> {
+pub(super) fn kind_from_byte(byte: u8) -> Option<Kind> {
     [Kind::Data, Kind::End, Kind::Broken].get(usize::from(byte)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SALT: Salt = Salt(0x5a17);
+
+    fn full() -> Record<'static> {
+        Record {
+            offset: Offset(u64::MAX >> 1),
+            time: Millis(7),
+            kind: Kind::Broken,
+            then_end: true,
+            clears: true,
+            channel: "Straße",
+            data: "a\nb",
+            event: Some("tick"),
+            id: Some("ü7"),
+            key: Some(Keyed { key: b"\xffk", digest: u64::MAX }),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn record_of_anything_reads_back(
+            (offset, time, kind, then_end, clears) in (0..u64::MAX >> 1, any::<u64>(), 0..3_u8, any::<bool>(), any::<bool>()),
+            (channel, data) in ("\\PC{1,60}", "(?s).{0,300}"),
+            (event, id) in (proptest::option::of("\\PC{1,60}"), proptest::option::of("\\PC{1,60}")),
+            key in proptest::option::of((proptest::collection::vec(any::<u8>(), 1..=255), any::<u64>())),
+        ) {
+            let record = Record {
+                offset: Offset(offset),
+                time: Millis(time),
+                kind: kind_from_byte(kind).unwrap(),
+                then_end,
+                clears,
+                channel: &channel,
+                data: &data,
+                event: event.as_deref(),
+                id: id.as_deref(),
+                key: key.as_ref().map(|(key, digest)| Keyed { key, digest: *digest }),
+            };
+            let mut bytes = vec![9; 3];
+            record.encode(SALT, &mut bytes);
+            let length = bytes.len() - 3;
+            let text = data.len() + event.as_deref().map_or(0, str::len) + id.as_deref().map_or(0, str::len);
+            prop_assert!(length <= text + Record::AROUND && length >= Record::LEAST);
+            bytes.extend_from_slice(b"what follows");
+            prop_assert_eq!(claim(&bytes[3..]), Some((length, Offset(offset))));
+            prop_assert_eq!(Record::decode(&bytes[3..], SALT), Ok((record, length)));
+        }
+    }
+
+    #[test]
+    fn record_cut_or_flipped_anywhere_is_none() {
+        let mut bytes = Vec::new();
+        full().encode(SALT, &mut bytes);
+        for at in 0..bytes.len() {
+            assert_eq!(Record::decode(&bytes[..at], SALT), Err(Damage::Short));
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << bit;
+                assert!(Record::decode(&flipped, SALT).is_err(), "bit {bit} of byte {at}");
+            }
+        }
+        assert_eq!(Record::decode(&bytes, Salt(SALT.0 + 1)), Err(Damage::Checksum));
+    }
+
+    #[test]
+    fn record_with_a_right_checksum_and_wrong_content_is_named() {
+        let mut whole = Vec::new();
+        full().encode(SALT, &mut whole);
+        for (at, byte, what) in [
+            (24, 3, "its kind is unknown"),
+            (25, 15, "it has no channel, or flags that are unknown"),
+            (26, 255, "its parts are longer than itself"),
+            (28, 255, "its parts are longer than itself"),
+            (29, 255, "its parts are longer than itself"),
+            (26, 1, "its text is not UTF-8"),
+        ] {
+            let mut bytes = whole.clone();
+            bytes[at] = byte;
+            if at == 26 && byte == 1 {
+                bytes[40] = 0xff;
+            }
+            let checksum = checksum(SALT, &bytes[FRAME..]);
+            bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
+            assert_eq!(Record::decode(&bytes, SALT), Err(Damage::Malformed(what)));
+        }
+    }
 }
