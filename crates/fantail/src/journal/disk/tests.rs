@@ -5,6 +5,7 @@ mod damage;
 mod model;
 mod order;
 mod reopen;
+mod space;
 mod trouble;
 
 use std::fs;
@@ -113,14 +114,19 @@ impl Node {
 
 /// The directory as it is at this moment, for a process that was killed leaves just that.
 fn killed(node: &Node) -> tempfile::TempDir {
-    let temp = tempfile::tempdir().unwrap();
-    copy(&node.journal.settings.directory, temp.path());
-    temp
+    loop {
+        let temp = tempfile::tempdir().unwrap();
+        // The cleaner may take a file away while others are copied; then it is done again.
+        if copy(&node.journal.settings.directory, temp.path()).is_ok() {
+            return temp;
+        }
+    }
 }
 
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
     }
+    Ok(())
 }

@@ -56,7 +56,7 @@ fn log_cut_at_any_byte_loses_no_more_and_tells_it() {
         let record = (log.len() - 64) / MESSAGES as usize;
         for size in (0..log.len()).step_by(if clean { 1 } else { 3 }) {
             let damaged = tempfile::tempdir().unwrap();
-            copy(temp.path(), damaged.path());
+            copy(temp.path(), damaged.path()).unwrap();
             fs::write(log_of(damaged.path()), &log[..size]).unwrap();
             let kept = judge(damaged.path(), &all, &format!("{size} bytes, clean {clean}"));
             assert_eq!(kept, size.saturating_sub(64) / record, "{size} bytes");
@@ -70,7 +70,7 @@ fn log_with_any_bit_flipped_loses_one_message_and_tells_it() {
     let log = fs::read(log_of(temp.path())).unwrap();
     for at in 0..log.len() {
         let damaged = tempfile::tempdir().unwrap();
-        copy(temp.path(), damaged.path());
+        copy(temp.path(), damaged.path()).unwrap();
         let mut bytes = log.clone();
         bytes[at] ^= 1 << (at % 8);
         fs::write(log_of(damaged.path()), &bytes).unwrap();
