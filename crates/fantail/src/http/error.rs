@@ -200,7 +200,7 @@ impl Refusal {
             let text = serde_json::json!({ "error": self.to_string() });
             json(&text)
         };
-        *response.status_mut() = status;
+        self.head(&mut response);
         let headers = response.headers_mut();
         match self {
             Self::Method(_, allowed) => drop(headers.insert(ALLOW, HeaderValue::from_static(allowed))),
@@ -214,14 +214,19 @@ impl Refusal {
             }
             _ => {}
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        response
+    }
+
+    /// Gives an answer the status, and says when to come back: for answers that say more than the refusal.
+    pub fn head(&self, response: &mut Response<Body>) {
+        *response.status_mut() = self.status();
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             let seconds = match self {
                 Self::Upstream(Failure::AllDown { again, .. }) => again.as_secs() + 1,
                 _ => RETRY_SECONDS,
             };
-            headers.insert(RETRY_AFTER, seconds.into());
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
-        response
     }
 }
 
