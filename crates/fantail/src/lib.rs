@@ -7,6 +7,7 @@ pub mod config;
 pub mod dialect;
 pub mod fanout;
 pub mod http;
+pub mod journal;
 pub mod listen;
 pub mod metrics;
 pub mod proxy;
