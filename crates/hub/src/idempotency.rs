@@ -19,6 +19,11 @@ impl IdempotencyKey {
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         (1..=Self::MAX_BYTES).contains(&bytes.len()).then(|| Self(bytes.into()))
     }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// What became of a publish with a key.
