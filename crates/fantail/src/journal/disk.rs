@@ -3,7 +3,9 @@
 //! A thread commits (`commit`), another seals what is full (`sealer`), another gives space back (`cleaner`), and a few read
 //! (`readers`). What they share is the list of segments.
 
+pub mod census;
 pub mod checked;
+pub mod cleaner;
 pub mod commit;
 pub mod directory;
 pub mod fence;

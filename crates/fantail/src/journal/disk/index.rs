@@ -10,6 +10,7 @@ use std::ops::Range;
 use fantail_hub::{Kind, Message, Millis, Offset};
 use sha2::{Digest, Sha256};
 
+use self::file::Row;
 use super::log::{LogFile, START};
 use super::record::{Damage, Record};
 use super::scan::{Scan, Step};
@@ -233,7 +234,7 @@ impl Index {
         *known = floor.max(*known);
     }
 
-    /// Says that all channels lost what was up to `floor`.
+    /// Says that channels that are forgotten lost what was up to `floor`.
     pub fn raise_all(&mut self, floor: Offset) {
         self.general = self.general.max(floor);
     }
@@ -247,6 +248,11 @@ impl Index {
     /// Says that it covers offsets up to `last`, whether or not the last ones are here.
     pub fn reach(&mut self, last: Offset) {
         self.last = self.last.max(last);
+    }
+
+    /// Whether it says nothing: neither of what is here, nor of what was.
+    pub fn is_blank(&self) -> bool {
+        self.is_empty() && self.floors.is_empty() && self.holes.is_empty()
     }
 
     /// Whether nothing was added.
@@ -289,9 +295,12 @@ impl Index {
         &self.keyed
     }
 
-    /// All channels.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.by_name.keys().map(|name| &**name)
+    /// All channels, with their names' hashes, in their order.
+    pub fn rows(&self) -> Vec<Row> {
+        let row = |name: &str| Some(Row { hash: hash(name), name: name.into(), part: self.part(name)? });
+        let mut rows: Vec<_> = self.by_name.keys().filter_map(|name| row(name)).collect();
+        rows.sort_unstable_by(|a, b| (a.hash, &a.name).cmp(&(b.hash, &b.name)));
+        rows
     }
 
     /// What is here of a channel.
@@ -349,7 +358,14 @@ impl Packed {
 }
 
 impl Part {
-    fn floor_only(floor: Offset) -> Self {
+    /// The same, with this floor.
+    #[must_use]
+    pub fn with_floor(self, floor: Offset) -> Self {
+        Self { floor, ..self }
+    }
+
+    /// Of a channel that has lost all it had.
+    pub fn floor_only(floor: Offset) -> Self {
         let (last, newest) = (Offset(0), Kind::Data);
         Self { floor, count: 0, cost: 0, last, newest, cleared: 0, clears: false, lane: 0 }
     }

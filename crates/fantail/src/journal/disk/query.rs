@@ -52,7 +52,7 @@ struct Past<'a> {
     stretches: Vec<Stretch<'a>>,
 }
 
-trait At<T> {
+pub(super) trait At<T> {
     /// Names the segment.
     fn at(self, segment: &Arc<Segment>) -> Result<T, Trouble>;
 }
@@ -71,19 +71,15 @@ impl<'a> Query<'a> {
 
     /// What is known of the channel.
     pub fn head(&self) -> Result<Head, Trouble> {
-        let Past { sweep, .. } = self.past(0)?;
-        Ok(Head {
-            last: sweep.last(),
-            floor: sweep.floor(),
-            newest: sweep.newest(),
-            messages: sweep.messages(),
-            bytes: sweep.bytes(),
-        })
+        Ok(self.past(0)?.sweep.head())
     }
 
     /// What is kept in segments that reach to `next` or beyond. A floor below `next` need not be found.
     fn past(&self, next: u64) -> Result<Past<'a>, Trouble> {
-        let mut sweep = Sweep::new(self.limits, self.now, self.list.general());
+        let general = self.list.general();
+        // Whether what was forgotten is this channel's can be told from its oldest entry alone.
+        let next = if next <= general.0 { 0 } else { next };
+        let mut sweep = Sweep::new(self.limits, self.now, general);
         let mut stretches = Vec::new();
         for segment in self.list.segments().iter().rev().take_while(|segment| segment.last().0 >= next) {
             let mut view = View::new(segment).at(segment)?;

@@ -1,6 +1,7 @@
 //! One segment: its log and its index, which is in memory while it is written and in a file afterwards. Knows nothing of
 //! limits, nor of the segments beside it.
 
+mod records;
 mod view;
 
 use std::collections::HashSet;
@@ -13,12 +14,13 @@ use std::sync::{Arc, OnceLock};
 use fantail_hub::{Millis, Offset};
 use parking_lot::{Mutex, RwLock};
 
+pub use records::Records;
 pub use view::{Fetched, View};
 
 use super::handles::Handles;
-use super::index::file::Header;
+use super::index::file::{Header, Row};
 use super::index::{Hole, Index};
-use super::log::{LogFile, read_into};
+use super::log::LogFile;
 use super::record::{Record, Salt};
 use super::stem::Stem;
 
@@ -97,7 +99,7 @@ impl Segment {
         let index_path = stem.index(dir);
         let file = Arc::new(File::open(&index_path)?);
         let header = Header::read(&file)?;
-        if header.base != stem.base || stem.last.is_some_and(|last| header.last != last) {
+        if header.base != stem.base || stem.run.is_some_and(|run| header.last != run.last) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is another segment's"));
         }
         let index_bytes = file.metadata()?.len();
@@ -138,7 +140,7 @@ impl Segment {
         self.look(Index::cost, |sealed| sealed.header.cost)
     }
 
-    /// The floor of all channels that it carries.
+    /// The floor of channels that are forgotten, as it knows it.
     pub fn general(&self) -> Offset {
         self.look(|_| Offset(0), |sealed| sealed.header.general)
     }
@@ -177,6 +179,19 @@ impl Segment {
     /// Bytes of both its files.
     pub fn bytes(&self) -> u64 {
         self.log_bytes() + self.look(|_| 0, |sealed| sealed.index_bytes)
+    }
+
+    /// Rows of its table from `first` on, at most `most` of them; all of them, where its index is in memory.
+    pub fn rows(&self, first: u32, most: u32) -> io::Result<Vec<Row>> {
+        match &self.state {
+            State::Live { live, .. } => Ok(live.read().index.rows().split_off(first as usize)),
+            State::Sealed(sealed) => {
+                let (mut look, mut names) =
+                    (sealed.header.look(sealed.index_file()?), sealed.header.look(sealed.index_file()?));
+                let last = sealed.header.channels.min(first.saturating_add(most));
+                (first..last).map(|number| look.row(number, &mut names)).collect()
+            }
+        }
     }
 
     /// Its index's header, if it is sealed.
@@ -233,27 +248,12 @@ impl Segment {
                 (0..sealed.header.keyed).map(|number| look.keyed(number)).collect::<io::Result<_>>()?
             }
         };
-        let (log, end) = (self.log_file()?, self.log_bytes());
-        let (mut buffer, mut start) = (Vec::new(), 0);
-        // Newest first would end sooner, but the last of two records with one key is to win.
+        let mut records = self.records()?;
         for position in positions {
-            let mut wanted = 64 << 10;
-            loop {
-                let from = position.checked_sub(start).and_then(|from| usize::try_from(from).ok());
-                let bytes = from.and_then(|from| buffer.get(from..)).unwrap_or_default();
-                match Record::decode(bytes, self.salt) {
-                    Ok((record, _)) => {
-                        if record.time >= since {
-                            with(&record);
-                        }
-                        break;
-                    }
-                    Err(_) if start == position && (bytes.len() < wanted || start + wanted as u64 >= end) => break,
-                    Err(_) if start == position && !buffer.is_empty() => wanted *= 8,
-                    Err(_) => {}
-                }
-                read_into(&log, position, wanted, &mut buffer)?;
-                start = position;
+            if let Ok(record) = records.at(position)?
+                && record.time >= since
+            {
+                with(&record);
             }
         }
         Ok(())

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 pub use found::Found;
 
+use super::census::Census;
 use super::index::{Hole, Index};
 use super::log::{LogError, LogFile, START};
 use super::query::{Query, Trouble};
@@ -40,11 +41,9 @@ pub struct List {
     segments: Vec<Arc<Segment>>,
     /// Between segments, from [`Segments::add_hole`].
     between: Vec<Hole>,
-    /// From [`Segments::raise`].
-    raised: Offset,
     /// All of them, those in segments as well, ascending.
     holes: Vec<Hole>,
-    /// The floor of all channels, of `raised` and those that segments carry.
+    /// The floor of channels that are forgotten.
     general: Offset,
 }
 
@@ -146,6 +145,25 @@ impl Segments {
         Ok(())
     }
 
+    /// Goes through all channels in the order of their names' hashes, in bounded memory, and calls `each` with what `limits`
+    /// keep of one. What was dropped to its floor has no name any more and is left out.
+    pub fn channels(
+        &self,
+        limits: impl Fn(&str) -> Limits,
+        now: Millis,
+        mut each: impl FnMut(&str, Head),
+    ) -> Result<(), StoreError> {
+        let list = self.list();
+        let census = Census { segments: list.segments(), general: list.general(), limits: &limits, now };
+        let took = census.take(|resident| {
+            if !resident.name.is_empty() {
+                each(resident.name, resident.sweep.head());
+            }
+            Ok(())
+        });
+        took.map_err(|trouble| StoreError::Io { path: trouble.segment.index_path().to_owned(), source: trouble.source })
+    }
+
     /// Puts `new` in the place of the run `old`; nothing, if somebody was faster.
     pub(super) fn replace(&self, old: &[Arc<Segment>], new: Option<Arc<Segment>>) -> bool {
         let mut done = false;
@@ -175,11 +193,6 @@ impl Segments {
         self.change(|list| list.between.push(hole));
     }
 
-    /// Raises the floor of every channel.
-    pub fn raise(&self, floor: Offset) {
-        self.change(|list| list.raised = list.raised.max(floor));
-    }
-
     /// Figures.
     pub fn totals(&self) -> Totals {
         let list = self.list();
@@ -189,6 +202,21 @@ impl Segments {
     /// Where its files are.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    pub(super) fn files(&self) -> &Arc<Files> {
+        &self.files
+    }
+
+    /// Makes a damaged index again, so that what failed for it can be tried again later, and says why it failed.
+    pub(super) fn mend_after(&self, trouble: Trouble) -> io::Error {
+        let Trouble { segment, source } = trouble;
+        if mend::is_damage(&source) && !segment.is_mended() {
+            let file = segment.index_path().display();
+            tracing::error!(%file, %source, "an index is damaged; it is made again from its log");
+            return self.mend(&segment).err().unwrap_or(source);
+        }
+        source
     }
 
     /// Waits until the directory's names are on the disk.
@@ -202,7 +230,7 @@ impl Segments {
         change(&mut list);
         list.holes = list.segments.iter().flat_map(|segment| segment.holes()).chain(&list.between).copied().collect();
         list.holes.sort_by_key(|hole| (hole.after, hole.upto));
-        list.general = list.segments.iter().map(|segment| segment.general()).max().unwrap_or_default().max(list.raised);
+        list.general = list.segments.iter().map(|segment| segment.general()).max().unwrap_or_default();
         *self.list.write() = Arc::new(list);
     }
 }
@@ -218,7 +246,7 @@ impl List {
         &self.holes
     }
 
-    /// The floor of all channels.
+    /// The floor of channels that are forgotten: that had nothing left, and more of them than floors are kept of.
     pub fn general(&self) -> Offset {
         self.general
     }

@@ -1,42 +1,58 @@
-//! What a segment's files are called: by the first offset, and by the last one as well if it was written anew.
+//! What a segment's files are called: by the first offset, and, if it was written anew, by the last one and how often.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use fantail_hub::Offset;
 
-/// A segment's name. Sorts by first offset; of those that begin alike, the one that was written anew comes last.
+/// A segment's name. Sorts by first offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stem {
     /// The first offset that it may hold.
     pub base: Offset,
-    /// The last one, if it was written anew: then it takes the place of whatever lies between.
-    pub last: Option<Offset>,
+    /// If it was written anew: then it takes the place of whatever lies within.
+    pub run: Option<Run>,
+}
+
+/// What a segment that was written anew stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Run {
+    /// The last offset.
+    pub last: Offset,
+    /// One more than the highest of those that it was made of. So its files never have the names of theirs, and what a
+    /// crash leaves of either can be told apart.
+    pub generation: u32,
 }
 
 impl Stem {
     /// Of a segment that is written for the first time.
     pub fn new(base: Offset) -> Self {
-        Self { base, last: None }
+        Self { base, run: None }
     }
 
     /// Reads a file name without its extension.
     pub fn parse(name: &str) -> Option<Self> {
-        let number = |digits: &str| {
-            let offset = digits.parse().ok().filter(|&offset| offset <= Offset::MAX.0)?;
-            (digits.len() == 20).then_some(Offset(offset))
+        let mut parts = name.split('-');
+        let mut offset = || parts.next().map(|digits| digits.parse().ok().filter(|&number| number <= Offset::MAX.0));
+        let base = Offset(offset()??);
+        let run = match offset() {
+            Some(last) => Some(Run { last: Offset(last?), generation: parts.next()?.parse().ok()? }),
+            None => None,
         };
-        let stem = match name.split_once('-') {
-            None => Self::new(number(name)?),
-            Some((base, last)) => Self { base: number(base)?, last: Some(number(last)?) },
-        };
+        let stem = Self { base, run };
         (stem.to_string() == name).then_some(stem)
+    }
+
+    /// How often its content was written anew.
+    pub fn generation(self) -> u32 {
+        self.run.map_or(0, |run| run.generation)
     }
 
     /// Whether this one takes the place of `other`.
     pub fn supersedes(self, other: Self) -> bool {
-        let Some(last) = self.last else { return false };
-        self != other && self.base <= other.base && other.last.unwrap_or(other.base) <= last
+        let Some(run) = self.run else { return false };
+        let last = other.run.map_or(other.base, |run| run.last);
+        self.generation() > other.generation() && self.base <= other.base && last <= run.last
     }
 
     /// Its log in a directory.
@@ -53,7 +69,7 @@ impl Stem {
 impl fmt::Display for Stem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:020}", self.base.0)?;
-        self.last.map_or(Ok(()), |last| write!(f, "-{:020}", last.0))
+        self.run.map_or(Ok(()), |run| write!(f, "-{:020}-{:04}", run.last.0, run.generation))
     }
 }
 
@@ -61,24 +77,31 @@ impl fmt::Display for Stem {
 mod tests {
     use super::*;
 
+    fn run(base: u64, last: u64, generation: u32) -> Stem {
+        Stem { base: Offset(base), run: Some(Run { last: Offset(last), generation }) }
+    }
+
     #[test]
     fn stem_as_text_reads_back_and_foreign_names_are_refused() {
-        for stem in [Stem::new(Offset(7)), Stem { base: Offset(0), last: Some(Offset::MAX) }] {
+        for stem in [Stem::new(Offset(7)), run(0, Offset::MAX.0, 12_345)] {
             assert_eq!(Stem::parse(&stem.to_string()), Some(stem));
         }
-        for name in ["", "7", "lock", "00000000000000000007-", "+0000000000000000007", "99999999999999999999"] {
+        let digits = "00000000000000000007";
+        for name in ["", "7", "lock", "+0000000000000000007", "99999999999999999999"] {
             assert_eq!(Stem::parse(name), None, "{name:?}");
+        }
+        for rest in ["-", "-00000000000000000009", "-00000000000000000009-1", "-00000000000000000009-0001-"] {
+            assert_eq!(Stem::parse(&format!("{digits}{rest}")), None, "{rest:?}");
         }
     }
 
     #[test]
     fn stem_of_a_rewritten_run_supersedes_what_lies_within() {
-        let run = |base, last| Stem { base: Offset(base), last: Some(Offset(last)) };
         let plain = |base| Stem::new(Offset(base));
-        assert!(run(5, 20).supersedes(plain(5)) && run(5, 20).supersedes(plain(20)));
-        assert!(run(5, 20).supersedes(run(5, 10)) && run(5, 20).supersedes(run(11, 20)));
-        assert!(!run(5, 20).supersedes(plain(21)) && !run(5, 20).supersedes(plain(4)));
-        assert!(!run(5, 20).supersedes(run(5, 20)) && !run(5, 10).supersedes(run(5, 20)));
+        assert!(run(5, 20, 1).supersedes(plain(5)) && run(5, 20, 1).supersedes(plain(20)));
+        assert!(run(5, 20, 2).supersedes(run(5, 10, 1)) && run(5, 20, 2).supersedes(run(5, 20, 1)));
+        assert!(!run(5, 20, 1).supersedes(plain(21)) && !run(5, 20, 1).supersedes(plain(4)));
+        assert!(!run(5, 20, 1).supersedes(run(5, 20, 1)) && !run(5, 10, 1).supersedes(run(5, 20, 2)));
         assert!(!plain(5).supersedes(plain(5)));
     }
 }

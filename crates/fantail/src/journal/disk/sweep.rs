@@ -3,6 +3,7 @@
 
 use std::io;
 
+use fantail_hub::journal::Head;
 use fantail_hub::{Kind, Limits, Millis, Offset};
 
 use super::index::Part;
@@ -13,24 +14,28 @@ use super::segment::View;
 pub struct Sweep {
     limits: Limits,
     now: Millis,
-    /// The floor of all channels.
+    /// The floor of channels of which nothing older is known.
     general: Offset,
+    /// The oldest entry that is kept, where that may lie at or below `general`.
+    oldest: Option<Offset>,
     /// Nothing older is kept.
     gone: bool,
     /// The highest offset that is known to be lost.
     floor: Offset,
     /// The newest entry; 0 before there was one.
     last: Offset,
+    /// What that one is, be it kept or just not dropped yet.
     newest: Kind,
     messages: u64,
     bytes: u64,
 }
 
 impl Sweep {
-    /// Of a channel with these limits, in a journal whose floor of all channels is `general`.
+    /// Of a channel with these limits, in a journal whose floor of all channels that it has
+    /// forgotten is `general`.
     pub fn new(limits: Limits, now: Millis, general: Offset) -> Self {
-        let (gone, floor, last) = (false, Offset(0), Offset(0));
-        Self { limits, now, general, gone, floor, last, newest: Kind::Data, messages: 0, bytes: 0 }
+        let (gone, floor, last, oldest) = (false, Offset(0), Offset(0), None);
+        Self { limits, now, general, oldest, gone, floor, last, newest: Kind::Data, messages: 0, bytes: 0 }
     }
 
     /// Looks at the next older segment that knows the channel; returns the number of the first entry that is kept there.
@@ -42,6 +47,9 @@ impl Sweep {
         self.messages += u64::from(part.count - start);
         if start < part.count {
             self.bytes += part.cost - view.cost_before(part, start)?;
+            if self.general >= view.segment().base() {
+                self.oldest = Some(view.posting(part, start)?.offset);
+            }
         }
         if start > 0 {
             let dropped = if start == part.count { part.last } else { view.posting(part, start - 1)?.offset };
@@ -59,12 +67,11 @@ impl Sweep {
     fn start(&self, view: &mut View<'_>, part: &Part) -> io::Result<u32> {
         let mut start = if part.clears { part.cleared } else { 0 };
         let segment = view.segment();
-        let floor = if self.general >= segment.base() { part.floor.max(self.general) } else { part.floor };
-        if floor >= part.last {
+        if part.floor >= part.last {
             return Ok(part.count);
         }
-        if floor > Offset(0) {
-            start = start.max(view.partition(part, |posting| posting.offset <= floor)?);
+        if part.floor > Offset(0) {
+            start = start.max(view.partition(part, |posting| posting.offset <= part.floor)?);
         }
         // As in a tail: an end does not push out what it stands behind, and the newest stays whatever the limits say.
         let ended = u64::from(self.newest.ends());
@@ -98,7 +105,16 @@ impl Sweep {
 
     /// The highest offset that is known to be lost; 0 if nothing is, as far as it looked.
     pub fn floor(&self) -> Offset {
+        // A channel of which older entries are kept was never forgotten: it has lost what it says itself, and no more.
+        if self.oldest.is_some_and(|oldest| oldest <= self.general) {
+            return self.floor;
+        }
         self.floor.max(self.general)
+    }
+
+    /// The same, without what channels share that are forgotten.
+    pub fn own_floor(&self) -> Offset {
+        self.floor
     }
 
     /// The newest offset; 0 if none is known. Where nothing is left, it is the highest that was lost.
@@ -106,18 +122,13 @@ impl Sweep {
         self.last.max(self.floor)
     }
 
-    /// What the newest entry is, be it kept or just not dropped yet.
-    pub fn newest(&self) -> Kind {
-        self.newest
+    /// The channel as a whole, if every segment was visited.
+    pub fn head(&self) -> Head {
+        Head { last: self.last(), floor: self.floor(), newest: self.newest, messages: self.messages, bytes: self.bytes }
     }
 
     /// Entries that are kept.
     pub fn messages(&self) -> u64 {
         self.messages
-    }
-
-    /// What they cost.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
     }
 }

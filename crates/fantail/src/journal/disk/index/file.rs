@@ -42,7 +42,7 @@ pub struct Header {
     pub log_salt: Salt,
     /// What all messages cost.
     pub cost: u64,
-    /// The floor of all channels.
+    /// The floor of channels that are forgotten.
     pub general: Offset,
     /// What may be missing inside, ascending.
     pub holes: Vec<Hole>,
@@ -260,10 +260,10 @@ impl Look {
         })
     }
 
-    /// A row of the table.
-    pub fn row(&mut self, number: u32) -> io::Result<Row> {
+    /// A row of the table. Rows and names are far from each other, so whoever reads many has another look at the names.
+    pub fn row(&mut self, number: u32, names: &mut Self) -> io::Result<Row> {
         let (row, name_at, length) = self.row_without_name(number)?;
-        let name = if length > 0 { self.name(name_at, length)? } else { row.name };
+        let name = if length > 0 { names.name(name_at, length)? } else { row.name };
         Ok(Row { name, ..row })
     }
 

@@ -51,14 +51,14 @@ pub(super) fn open(dir: &Path) -> Result<Found, LogError> {
                 return Err(LogError::Io { path, source });
             }
             Err(source) => match LogFile::open(&stem.log(dir), true) {
-                Ok(log) if sealed.is_empty() && stem.last.is_none() => bare.push(log),
+                Ok(log) if sealed.is_empty() && stem.run.is_none() => bare.push(log),
                 Ok(_) => {
                     tracing::error!(file = %path.display(), %source, "an index cannot be read; it is made again from its log");
                     let made = mend::remake(dir, stem, &segments.files, None, upto);
                     sealed.push(Arc::new(made.map_err(|source| LogError::Io { path, source })?));
                 }
                 Err(error @ LogError::Header { .. }) => {
-                    let upto = stem.last.unwrap_or(upto);
+                    let upto = stem.run.map_or(upto, |run| run.last);
                     if upto < Offset::MAX {
                         holes.push(Hole { after: Offset(stem.base.0.saturating_sub(1)), upto });
                     }

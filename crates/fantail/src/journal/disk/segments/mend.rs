@@ -42,7 +42,7 @@ pub(super) fn remake(
     bound: Offset,
 ) -> io::Result<Segment> {
     let log = LogFile::open(&stem.log(dir), false).map_err(io::Error::other)?;
-    let last = stem.last.unwrap_or(bound);
+    let last = stem.run.map_or(bound, |run| run.last);
     let mut rebuilt = Index::rebuild(&log, last)?;
     for (from, upto, why) in &rebuilt.damaged {
         tracing::error!(file = %log.path().display(), from, upto, %why, "a stretch of a log is damaged");
@@ -60,7 +60,7 @@ pub(super) fn remake(
         index.add_hole(behind);
         index.reach(behind.upto);
     }
-    if stem.last.is_some() {
+    if stem.run.is_some() {
         index.reach(last);
         let floors = known.map(|header| floors(&stem.index(dir), header, index));
         if !matches!(floors, Some(Ok(()))) {
