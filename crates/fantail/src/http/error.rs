@@ -117,6 +117,9 @@ pub enum Refusal {
     /// The key is missing or wrong.
     #[error("a valid key is needed: Authorization: Bearer KEY (control.key)")]
     Unauthorized,
+    /// The journal accepts no messages.
+    #[error(transparent)]
+    NotReady(AppendError),
     /// The server is about to stop.
     #[error("the server is stopping")]
     Stopping,
@@ -182,6 +185,7 @@ impl Refusal {
             Self::Subscribe(SubscribeError::Channels(_) | SubscribeError::Journal(_))
             | Self::Publish(PublishError::Journal(AppendError::Failing(_)))
             | Self::Journal(_)
+            | Self::NotReady(_)
             | Self::Subscriptions(_)
             | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
