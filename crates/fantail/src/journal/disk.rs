@@ -290,8 +290,8 @@ fn unreadable(error: StoreError) -> ReadError {
 impl Journal for DiskJournal {
     fn describe(&self) -> String {
         let durability = match self.settings.durability {
-            Durability::Os => "survives the end of the process; durability os",
-            Durability::Fsync => "survives the end of the machine's power; durability fsync",
+            Durability::Os => "survives restarts; durability os",
+            Durability::Fsync => "survives power failures; durability fsync",
         };
         format!("disk:{} ({durability})", self.settings.directory.display())
     }
