@@ -15,6 +15,7 @@ use rustix::time::{
 };
 
 use crate::clock::{self, SECOND};
+use crate::interrupt;
 use crate::ledger::Ledger;
 use crate::load::{End, Load, Pace};
 use crate::origin::{self, Origin};
@@ -305,6 +306,7 @@ impl Swarm {
 
     /// One turn: what is due is sent, then one batch of each poller's news is read, waiting for it until `until`.
     fn turn(&mut self, until: u64) -> anyhow::Result<()> {
+        interrupt::check()?;
         self.start_connects()?;
         let mut due = until;
         for publisher in &mut self.publishers {
