@@ -121,19 +121,34 @@ impl Cleaner {
         let mut plans = self.plans(&sealed, &live, now);
         census
             .take(|resident| {
-                for plan in &mut plans {
+                for (plan, _) in &mut plans {
                     plan.note(&resident, general);
                 }
                 Ok(())
             })
             .map_err(source)?;
         let mut outcome = Outcome { segments: sealed.len(), live: live.iter().sum(), ..Outcome::default() };
-        for plan in plans {
+        let mut failed = None;
+        for (plan, live) in plans {
             let (count, before) = (plan.segments().len(), plan.log_bytes());
-            if let Some(after) = plan.carry_out(segments, general)? {
-                outcome.cleaned += count;
-                outcome.freed += before.saturating_sub(after);
+            let mut done = plan.carry_out(segments, general);
+            if live == 0 && done.as_ref().is_err_and(is_full) {
+                // Otherwise a full disk would keep what is dead for want of room to say that it is.
+                done = plan.give_up_logs().and_then(|()| plan.carry_out(segments, general));
             }
+            match done {
+                Ok(None) => {}
+                Ok(Some(after)) => {
+                    outcome.cleaned += count;
+                    outcome.freed += before.saturating_sub(after);
+                }
+                // The next one may need less room.
+                Err(error) if is_full(&error) => failed = failed.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         let spared = || sealed.iter().zip(&live).filter(|(segment, live)| self.wants(segment, **live));
         let spared = spared().filter_map(|(segment, _)| self.spared(segment)).filter(|&until| until > now).min();
@@ -144,8 +159,8 @@ impl Cleaner {
         Ok(outcome)
     }
 
-    /// Which runs of segments to write anew, oldest first.
-    fn plans(&self, sealed: &[Arc<Segment>], live: &[u64], now: Millis) -> Vec<Plan> {
+    /// Which runs of segments to write anew, oldest first, and how many bytes of each are needed.
+    fn plans(&self, sealed: &[Arc<Segment>], live: &[u64], now: Millis) -> Vec<(Plan, u64)> {
         let (mut plans, mut rows) = (Vec::new(), 0);
         let mut first = 0;
         while first < sealed.len() {
@@ -163,7 +178,7 @@ impl Cleaner {
                 if rows > MOST_ROWS && !plans.is_empty() {
                     break;
                 }
-                plans.push(Plan::new(first, &sealed[first..end]));
+                plans.push((Plan::new(first, &sealed[first..end]), run.live));
             }
             first = end.max(first + 1);
         }
@@ -180,6 +195,10 @@ impl Cleaner {
     fn wants(&self, segment: &Segment, live: u64) -> bool {
         live <= self.segment / 2 || is_wasteful(segment, live)
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Less than half of what it holds is needed.
@@ -315,14 +334,33 @@ mod tests {
     fn pass_where_nothing_is_left_to_tell_takes_the_segment_away() {
         let dir = tempfile::tempdir().unwrap();
         let mut twin = Twin::unlimited(dir.path());
-        sealed(&mut twin, 2, 3);
+        sealed(&mut twin, 3, 3);
         twin.limits.age = Duration::from_secs(1);
         twin.now += 5000;
-        rewrite(&twin, 0);
-        assert_eq!(twin.segments.list().segments().len(), 3, "its floors are all that is left of it");
         rewrite(&twin, 1);
+        assert_eq!(twin.segments.list().segments().len(), 4, "its floors are all that is left of it");
+        rewrite(&twin, 2);
+        rewrite(&twin, 1);
+        assert_eq!((twin.segments.list().segments().len(), files(&twin)), (3, 5), "the newer one has newer floors");
         rewrite(&twin, 0);
-        assert_eq!((twin.segments.list().segments().len(), files(&twin)), (2, 3), "the newer one has newer floors");
+        assert_eq!(twin.segments.list().segments()[0].base(), Offset(1), "the oldest stays");
+        twin.check();
+    }
+
+    #[test]
+    fn logs_that_are_given_up_on_a_full_disk_change_no_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 3, 9);
+        twin.limits.age = Duration::from_secs(1);
+        twin.now += 5000;
+        let plan = Plan::new(0, &twin.segments.list().segments()[..2]);
+        plan.give_up_logs().unwrap();
+        assert_eq!(fs::metadata(twin.segments.list().segments()[0].log_path()).unwrap().len(), 0);
+        twin.check();
+        twin.apply(&Step::Restart);
+        twin.check();
+        assert_eq!(twin.clean(10_000, 100).cleaned, 3);
         twin.check();
     }
 
