@@ -261,3 +261,172 @@ impl Highest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::query::Query;
+    use super::super::query::model::{Step, Twin};
+    use super::*;
+
+    fn files(twin: &Twin) -> usize {
+        fs::read_dir(twin.segments.dir()).unwrap().count()
+    }
+
+    fn sealed(twin: &mut Twin, segments: usize, each: usize) {
+        for _ in 0..segments {
+            (0..each).for_each(|n| twin.say_plain(n % 3, 5));
+            twin.apply(&Step::Roll { seal: true });
+        }
+    }
+
+    /// Writes one segment anew, and no other.
+    fn rewrite(twin: &Twin, number: usize) {
+        let list = twin.segments.list();
+        let sealed: Vec<_> = list.segments().iter().filter(|segment| segment.is_sealed()).cloned().collect();
+        let mut plan = Plan::new(number, &sealed[number..=number]);
+        let (limits, now) = (|_: &str| twin.limits, Millis(twin.now));
+        let census = Census { segments: &sealed, general: list.general(), limits: &limits, now };
+        let noted = census.take(|resident| {
+            plan.note(&resident, list.general());
+            Ok(())
+        });
+        assert!(noted.is_ok() && plan.carry_out(&twin.segments, list.general()).unwrap().is_some());
+    }
+
+    #[test]
+    fn pass_where_all_has_expired_leaves_floors_and_no_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 3, 9);
+        twin.limits.age = Duration::from_secs(1);
+        twin.now += 5000;
+        let outcome = twin.clean(10_000, 100);
+        assert_eq!((outcome.segments, outcome.cleaned, outcome.live), (3, 3, 0));
+        assert!(outcome.freed > 1000);
+        twin.check();
+        assert_eq!((files(&twin), twin.segments.list().segments()[0].log_bytes()), (3, START));
+        let again = twin.clean(10_000, 100);
+        assert_eq!(again.cleaned, 0, "floors alone are not written again");
+    }
+
+    #[test]
+    fn pass_where_nothing_is_left_to_tell_takes_the_segment_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 2, 3);
+        twin.limits.age = Duration::from_secs(1);
+        twin.now += 5000;
+        rewrite(&twin, 0);
+        assert_eq!(twin.segments.list().segments().len(), 3, "its floors are all that is left of it");
+        rewrite(&twin, 1);
+        rewrite(&twin, 0);
+        assert_eq!((twin.segments.list().segments().len(), files(&twin)), (2, 3), "the newer one has newer floors");
+        twin.check();
+    }
+
+    #[test]
+    fn floors_beyond_the_limit_are_told_by_one_that_hides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        let clear =
+            |channel| Step::Say { channel, text: 5, end: false, then_end: false, clears: true, id: 0, later: 1 };
+        twin.say_plain(0, 5);
+        twin.say_plain(1, 5);
+        twin.say_plain(2, 5);
+        twin.apply(&Step::Roll { seal: true });
+        // Channel 0 goes on from its first message; the others expire.
+        let old = twin.limits;
+        twin.limits.age = Duration::from_secs(1);
+        let limits = |name: &str| if name == "a" { old } else { twin.limits };
+        twin.now += 5000;
+        let retention = Retention::new(twin.limits, [("a".to_owned(), old)]);
+        Cleaner::new(10_000, 1).pass(&twin.segments, &retention, Millis(twin.now)).unwrap();
+        assert_eq!(twin.segments.list().general(), Offset(2));
+        let head = |name| twin.segments.head(name, limits(name), Millis(twin.now)).unwrap();
+        assert_eq!((head("a").floor, head("a").messages), (Offset(0), 1), "what is there is not hidden");
+        assert_eq!((head("b").floor, head("b").last), (Offset(2), Offset(0)), "it is forgotten, but not its gap");
+        assert_eq!((head("never").floor, head("channel.of.somebody").floor), (Offset(2), Offset(3)));
+        // Whoever comes back is behind the floor.
+        twin.apply(&clear(1));
+        assert_eq!(twin.segments.head("b", old, Millis(twin.now)).unwrap().floor, Offset(2));
+    }
+
+    #[test]
+    fn limit_that_is_raised_later_shows_no_gap_as_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 2, 9);
+        let unlimited = twin.limits;
+        twin.limits.messages = 1;
+        // The first one is written anew; the second one is cut by the limit alone.
+        rewrite(&twin, 0);
+        twin.limits = unlimited;
+        assert_eq!(twin.walk(0), (vec![12, 15, 18], vec![7]));
+    }
+
+    #[test]
+    fn reader_in_the_middle_keeps_the_segments_that_it_began_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 3, 9);
+        let list = twin.segments.list();
+        let page = |now| Query::new(&list, "a", twin.limits, now).page(1, 1 << 20, Offset(100)).unwrap();
+        let before = page(Millis(twin.now));
+        let mut limits = twin.limits;
+        limits.messages = 1;
+        let retention = Retention::new(limits, []);
+        Cleaner::new(10_000, 100).pass(&twin.segments, &retention, Millis(twin.now)).unwrap();
+        assert_eq!(before.entries.len(), 9);
+        assert_eq!(page(Millis(twin.now)), before);
+    }
+
+    #[test]
+    fn damaged_record_is_left_behind_as_a_hole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 1, 9);
+        let first = Arc::clone(&twin.segments.list().segments()[0]);
+        let mut bytes = fs::read(first.log_path()).unwrap();
+        let record = (bytes.len() - 64) / 9;
+        bytes[64 + 6 * record + 20] ^= 1;
+        fs::write(first.log_path(), bytes).unwrap();
+        twin.limits.messages = 2;
+        twin.clean(1000, 100);
+        assert_eq!(twin.walk(0), (vec![4], vec![1, 7]), "1 was dropped, 7 was damaged");
+        assert_eq!(twin.walk(1).0, [5, 8]);
+    }
+
+    #[test]
+    fn small_segments_are_joined_and_large_ones_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 4, 9);
+        twin.say_plain(0, 9000);
+        twin.apply(&Step::Roll { seal: true });
+        sealed(&mut twin, 4, 9);
+        twin.clean(10_000, 100);
+        assert_eq!(twin.segments.list().segments().len(), 4, "four, the large one, four, the open one");
+        twin.check();
+        assert_eq!(twin.clean(10_000, 100).cleaned, 0);
+    }
+
+    #[test]
+    fn pass_is_due_when_much_was_sealed_or_something_may_have_expired() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        twin.limits.age = Duration::from_mins(3);
+        let retention = Retention::new(twin.limits, []);
+        let mut cleaner = Cleaner::new(400, 100);
+        assert!(!cleaner.due(&twin.segments, &retention, Millis(twin.now)), "nothing is sealed");
+        sealed(&mut twin, 1, 3);
+        assert!(cleaner.due(&twin.segments, &retention, Millis(twin.now)));
+        cleaner.pass(&twin.segments, &retention, Millis(twin.now)).unwrap();
+        assert!(!cleaner.due(&twin.segments, &retention, Millis(twin.now)));
+        assert!(!cleaner.due(&twin.segments, &retention, Millis(twin.now + 90_000)), "nothing is old enough");
+        assert!(cleaner.due(&twin.segments, &retention, Millis(twin.now + 180_000)));
+        sealed(&mut twin, 3, 9);
+        assert!(cleaner.due(&twin.segments, &retention, Millis(twin.now)), "much was sealed");
+    }
+}
