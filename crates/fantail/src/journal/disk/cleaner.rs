@@ -34,6 +34,8 @@ pub struct Cleaner {
     segment: u64,
     /// Floors that are kept of channels that have nothing left.
     floors: usize,
+    /// How long records with an idempotency key are spared, so that the key is known after a restart.
+    window: Duration,
     last: Option<Last>,
 }
 
@@ -44,6 +46,8 @@ struct Last {
     /// Bytes of sealed logs, and how many of them are needed.
     sealed: u64,
     live: u64,
+    /// When something that it spared for the sake of its keys may be cleaned.
+    spared: Option<Millis>,
 }
 
 /// What a pass did.
@@ -62,7 +66,13 @@ pub struct Outcome {
 impl Cleaner {
     /// One for segments of this size, that keeps so many floors of channels that have nothing left.
     pub fn new(segment: u64, floors: usize) -> Self {
-        Self { segment, floors, last: None }
+        Self { segment, floors, window: Duration::ZERO, last: None }
+    }
+
+    /// The same, which spares segments that hold idempotency keys for as long as those are remembered.
+    #[must_use]
+    pub fn sparing_keys(self, window: Duration) -> Self {
+        Self { window, ..self }
     }
 
     /// Whether a pass is worth its while: much was sealed since the last one, or something may have expired.
@@ -72,6 +82,9 @@ impl Cleaner {
         let bytes: u64 = sealed().map(|segment| segment.log_bytes()).sum();
         let Some(before) = &self.last else { return bytes > 0 };
         if bytes.saturating_sub(before.sealed) >= (2 * self.segment).max(before.live / 2) {
+            return true;
+        }
+        if before.spared.is_some_and(|until| until <= now) {
             return true;
         }
         now >= before.at.plus(PAUSE)
@@ -105,7 +118,7 @@ impl Cleaner {
         let general = floors.dropped.max(list.general());
         let live: Vec<u64> = sealed.iter().zip(live).map(|(segment, live)| live_bytes(segment, live)).collect();
 
-        let mut plans = self.plans(&sealed, &live);
+        let mut plans = self.plans(&sealed, &live, now);
         census
             .take(|resident| {
                 for plan in &mut plans {
@@ -122,15 +135,17 @@ impl Cleaner {
                 outcome.freed += before.saturating_sub(after);
             }
         }
+        let spared = || sealed.iter().zip(&live).filter(|(segment, live)| self.wants(segment, **live));
+        let spared = spared().filter_map(|(segment, _)| self.spared(segment)).filter(|&until| until > now).min();
         let list = segments.list();
         let sealed =
             list.segments().iter().filter(|segment| segment.is_sealed()).map(|segment| segment.log_bytes()).sum();
-        self.last = Some(Last { at: now, sealed, live: outcome.live });
+        self.last = Some(Last { at: now, sealed, live: outcome.live, spared });
         Ok(outcome)
     }
 
     /// Which runs of segments to write anew, oldest first.
-    fn plans(&self, sealed: &[Arc<Segment>], live: &[u64]) -> Vec<Plan> {
+    fn plans(&self, sealed: &[Arc<Segment>], live: &[u64], now: Millis) -> Vec<Plan> {
         let (mut plans, mut rows) = (Vec::new(), 0);
         let mut first = 0;
         while first < sealed.len() {
@@ -138,6 +153,7 @@ impl Cleaner {
             let mut run = Run::default();
             while end < sealed.len()
                 && self.wants(&sealed[end], live[end])
+                && self.spared(&sealed[end]).is_none_or(|until| until <= now)
                 && run.takes(&sealed[end], live[end], self.segment)
             {
                 end += 1;
@@ -152,6 +168,12 @@ impl Cleaner {
             first = end.max(first + 1);
         }
         plans
+    }
+
+    /// Until when a segment is not written anew, for it holds keys.
+    fn spared(&self, segment: &Segment) -> Option<Millis> {
+        let has_keys = segment.header().is_some_and(|header| header.keyed > 0);
+        has_keys.then(|| segment.last_time().plus(self.window))
     }
 
     /// Whether a segment is small, or mostly dead.
