@@ -2,6 +2,7 @@
 
 mod found;
 mod mend;
+mod viewed;
 
 use std::fs::File;
 use std::io;
@@ -14,6 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
 pub use found::Found;
+pub use viewed::{Viewed, stems};
 
 use super::census::Census;
 use super::index::{Hole, Index};
