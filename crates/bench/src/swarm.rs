@@ -24,11 +24,13 @@ use crate::sockets;
 use crate::subscriber::Subscriber;
 use crate::target::{PublishTarget, SubscribeTarget};
 
-/// Events that are handled before publishers and urgent subscribers have their turn: about a millisecond of reading, even
-/// if each brings 64 KiB.
+/// Events that are handled before publishers and urgent subscribers have their turn, and subscribers that were left with more to
+/// read: each about a millisecond of reading, even if all bring as much as they may.
 const EVENTS: usize = 32;
 /// A read takes at most this much.
 const BUFFER: usize = 256 * 1024;
+/// A subscriber is read this much of before others have their turn.
+const SHARE: usize = 64 * 1024;
 /// Connections that are started before the loop looks at the others.
 const CONNECTS: usize = 64;
 /// The token of the first publisher; subscribers come below it.
@@ -73,6 +75,8 @@ pub(crate) struct Swarm {
     pub(crate) ledger: Ledger,
     /// Subscribers that are still to connect.
     connecting: VecDeque<usize>,
+    /// Subscribers that were left with more to read.
+    unread: VecDeque<usize>,
     /// Subscribers whose connections the server ended.
     dropped: Vec<usize>,
     /// At most so many connections without a head at a time.
@@ -102,6 +106,7 @@ impl Swarm {
             origin: None,
             ledger,
             connecting: VecDeque::new(),
+            unread: VecDeque::new(),
             dropped: Vec::new(),
             connect_window,
             connects: fastrand::usize(..1 << 20),
@@ -321,8 +326,10 @@ impl Swarm {
             steady = next < now + NAP;
             due = due.min(next);
         }
+        self.read_on();
         let now = clock::now();
-        let more = !self.connecting.is_empty() && self.ledger.waiting < self.connect_window as u64;
+        let more =
+            !self.unread.is_empty() || !self.connecting.is_empty() && self.ledger.waiting < self.connect_window as u64;
         if due <= now || more || self.news == EVENTS || self.urgent_news == EVENTS {
             self.read_crowd(Some(Duration::ZERO))?;
             self.read_urgent(Some(Duration::ZERO))
@@ -349,8 +356,33 @@ impl Swarm {
         self.dispatch()
     }
 
+    /// Comes back to subscribers that were left with more to read.
+    fn read_on(&mut self) {
+        for _ in 0..self.unread.len().min(EVENTS) {
+            let Some(index) = self.unread.pop_front() else { break };
+            // What their pollers told meanwhile, such as the end of a stream, was passed over.
+            self.read(index, true);
+        }
+    }
+
+    fn read(&mut self, index: usize, hangup: bool) {
+        let subscriber = &mut self.subscribers[index];
+        if subscriber.stream.is_none() {
+            subscriber.unread = false;
+            return; // old news of a connection that is over
+        }
+        subscriber.ready(hangup, &mut self.buffer[..SHARE], &mut self.ledger);
+        if subscriber.stream.is_none() {
+            subscriber.unread = false;
+            self.dropped.push(index);
+        } else if subscriber.unread {
+            self.unread.push_back(index);
+        }
+    }
+
     fn dispatch(&mut self) -> anyhow::Result<()> {
-        for event in &self.events {
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
             match event.token() {
                 TIMER | URGENT => {}
                 Token(token) if token >= origin::FIRST => {
@@ -363,18 +395,13 @@ impl Swarm {
                     self.publishers[token - FIRST_PUBLISHER].ready(&mut self.buffer, self.urgent.registry())?;
                 }
                 Token(token) => {
-                    let hangup = event.is_read_closed() || event.is_error();
-                    let subscriber = &mut self.subscribers[token];
-                    if subscriber.stream.is_none() {
-                        continue; // old news of a connection that is over
-                    }
-                    subscriber.ready(hangup, &mut self.buffer, &mut self.ledger);
-                    if subscriber.stream.is_none() {
-                        self.dropped.push(token);
+                    if !self.subscribers[token].unread {
+                        self.read(token, event.is_read_closed() || event.is_error());
                     }
                 }
             }
         }
+        self.events = events;
         Ok(())
     }
 
