@@ -67,6 +67,13 @@ pub(crate) fn pss(pids: &[u32]) -> u64 {
     pids.iter().filter_map(|pid| parse_kilobytes(&read(pid), "Pss:")).sum()
 }
 
+/// Resident memory of a process in bytes: now, and the most so far.
+pub(crate) fn resident(pid: u32) -> (u64, u64) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let read = |field| parse_kilobytes(&status, field).unwrap_or(0);
+    (read("VmRSS:"), read("VmHWM:"))
+}
+
 /// What the kernel holds for sockets: TCP buffers, and all slabs, in bytes. Both are of the whole machine.
 pub(crate) fn kernel() -> (u64, u64) {
     let sockstat = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
@@ -113,6 +120,8 @@ mod tests {
         let own = family(&[std::process::id()]);
         let before = cpu(&own);
         assert!(pss(&own) > 0);
+        let (now, most) = resident(std::process::id());
+        assert!(0 < now && now <= most);
         assert!(!before.is_empty());
         assert_eq!(cpu_between(&before, &before), Share::default());
     }
