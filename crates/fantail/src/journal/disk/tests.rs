@@ -1,0 +1,5 @@
+//! The journal as a whole, on a real directory.
+
+use super::*;
+
+mod contract;
