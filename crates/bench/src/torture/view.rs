@@ -268,25 +268,38 @@ impl View {
             return;
         }
         let channel = books.flows[usize::from(flow)].channel;
+        let (mut lost, mut without_cause) = (Vec::new(), Vec::new());
         for number in range.clone() {
             let said = Said { flow, number };
             let place = books.place(said);
             let mut covers = self.covers.iter().filter(|cover| cover.channel == channel);
             let announced = covers.any(|cover| place.is_none_or(|place| cover.covers(place)));
-            let place = place.map_or_else(|| "an unknown place".to_owned(), |place| place.to_string());
-            if !announced {
-                books.violations.add(Kind::Lost, || self.tell(&format!("was never given {said} at {place}")));
-            } else if books.may_have_lost(said) {
-                books.counts.lost_announced += 1;
-            } else {
-                let what = format!("was told that {said} at {place} is lost, and nothing can have lost it");
-                books.violations.add(Kind::LostWithoutCause, || self.tell(&what));
+            match (announced, books.may_have_lost(said)) {
+                (false, _) => lost.push((said, place)),
+                (true, false) => without_cause.push((said, place)),
+                (true, true) => books.counts.lost_announced += 1,
             }
+        }
+        let missing = |list: &[(Said, Option<Place>)]| {
+            let (said, place) = list[0];
+            let place = place.map_or_else(|| "an unknown place".to_owned(), |place| place.to_string());
+            format!("{said} at {place} (and {} that follow it)", list.len() - 1)
+        };
+        if !lost.is_empty() {
+            let detail = || self.tell(&format!("was never given {}", missing(&lost)));
+            books.violations.add_many(Kind::Lost, lost.len() as u64, detail);
+        }
+        if !without_cause.is_empty() {
+            let what = || format!("was told that {} is lost, and nothing can have lost it", missing(&without_cause));
+            books.violations.add_many(Kind::LostWithoutCause, without_cause.len() as u64, || self.tell(&what()));
         }
         self.skipped.push((flow, range));
     }
 
     fn met(&mut self, met: Met) {
+        if matches!((&met, self.recent.back()), (Met::Connected(_), Some(Met::Connected(_)))) {
+            self.recent.pop_back();
+        }
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }

@@ -51,9 +51,13 @@ pub(super) struct Violations {
 impl Violations {
     /// One more; `detail` is made only for the first few of each kind.
     pub(super) fn add(&mut self, kind: Kind, detail: impl FnOnce() -> String) {
-        let count = self.counts.entry(kind).or_default();
-        *count += 1;
-        if *count <= DETAILED as u64 {
+        self.add_many(kind, 1, detail);
+    }
+
+    /// So many more, which are one case.
+    pub(super) fn add_many(&mut self, kind: Kind, count: u64, detail: impl FnOnce() -> String) {
+        *self.counts.entry(kind).or_default() += count;
+        if self.details.iter().filter(|(of, _)| *of == kind).count() < DETAILED {
             self.details.push((kind, detail()));
         }
     }
