@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use super::server::Server;
 
 /// Set for a process that has its mounts for itself.
-const OWN_MOUNTS: &str = "FANTAIL_BENCH_OWN_MOUNTS";
+const OWN_MOUNTS: &str = "TORTURE_OWN_MOUNTS";
 
 /// How the data directory's disk is made full.
 #[derive(Debug)]

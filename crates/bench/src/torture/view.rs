@@ -234,14 +234,15 @@ impl View {
 
     /// The first message of a flow has come: judges what should have come before it.
     fn first(&mut self, index: usize, said: Said, books: &mut Books) {
+        // Whoever begins with the first message that is kept is not told of those before it.
+        let kept = |from: u32| {
+            let lost = |number: &u32| books.may_have_lost(Said { flow: said.flow, number: *number });
+            from + (from..said.number).take_while(lost).count() as u32
+        };
         let from = match &self.start {
             Start::Live => said.number,
-            // Whoever begins with the first message that is kept is not told of those before it.
-            Start::First => {
-                let lost = |number: &u32| books.may_have_lost(Said { flow: said.flow, number: *number });
-                1 + (1..said.number).take_while(lost).count() as u32
-            }
-            Start::By(latest) => latest[index].min(said.number),
+            Start::First => kept(1),
+            Start::By(latest) => kept(latest[index].min(said.number)),
             Start::After(start) => {
                 let start = *start;
                 let mut from = said.number;
