@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fantail_hub::{Millis, Offset, Retention};
@@ -36,6 +37,8 @@ pub struct Cleaner {
     floors: usize,
     /// How long records with an idempotency key are spared, so that the key is known after a restart.
     window: Duration,
+    /// A pass ends early when this is set: nobody who stops is to wait for it.
+    stop: Arc<AtomicBool>,
     last: Option<Last>,
 }
 
@@ -66,13 +69,23 @@ pub struct Outcome {
 impl Cleaner {
     /// One for segments of this size, that keeps so many floors of channels that have nothing left.
     pub fn new(segment: u64, floors: usize) -> Self {
-        Self { segment, floors, window: Duration::ZERO, last: None }
+        Self { segment, floors, window: Duration::ZERO, stop: Arc::default(), last: None }
     }
 
     /// The same, which spares segments that hold idempotency keys for as long as those are remembered.
     #[must_use]
     pub fn sparing_keys(self, window: Duration) -> Self {
         Self { window, ..self }
+    }
+
+    /// The same, whose passes end with an error of kind `Interrupted` once `stop` is set.
+    #[must_use]
+    pub fn until(self, stop: Arc<AtomicBool>) -> Self {
+        Self { stop, ..self }
+    }
+
+    fn go_on(&self) -> io::Result<()> {
+        if self.stop.load(Ordering::Relaxed) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
 
     /// Whether a pass is worth its while: much was sealed since the last one, or something may have expired.
@@ -112,7 +125,7 @@ impl Cleaner {
                 if resident.sweep.messages() == 0 {
                     floors.add(resident.sweep.own_floor());
                 }
-                Ok(())
+                self.go_on()
             })
             .map_err(source)?;
         let general = floors.dropped.max(list.general());
@@ -124,12 +137,13 @@ impl Cleaner {
                 for (plan, _) in &mut plans {
                     plan.note(&resident, general);
                 }
-                Ok(())
+                self.go_on()
             })
             .map_err(source)?;
         let mut outcome = Outcome { segments: sealed.len(), live: live.iter().sum(), ..Outcome::default() };
         let mut failed = None;
         for (plan, live) in plans {
+            self.go_on()?;
             let (count, before) = (plan.segments().len(), plan.log_bytes());
             let mut done = plan.carry_out(segments, general);
             if live == 0 && done.as_ref().is_err_and(is_full) {
@@ -328,6 +342,21 @@ mod tests {
         assert_eq!((files(&twin), twin.segments.list().segments()[0].log_bytes()), (3, START));
         let again = twin.clean(10_000, 100);
         assert_eq!(again.cleaned, 0, "floors alone are not written again");
+    }
+
+    #[test]
+    fn pass_that_is_told_to_stop_leaves_all_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 3, 9);
+        twin.limits.age = Duration::from_secs(1);
+        twin.now += 5000;
+        let before = files(&twin);
+        let mut cleaner = Cleaner::new(10_000, 100).until(Arc::new(AtomicBool::new(true)));
+        let stopped = cleaner.pass(&twin.segments, &Retention::new(twin.limits, []), Millis(twin.now));
+        assert_eq!(stopped.unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert_eq!(files(&twin), before);
+        twin.check();
     }
 
     #[test]
