@@ -280,7 +280,7 @@ impl Swarm {
     /// Publishes so many messages to these channels in turn, as fast as they are taken.
     pub(crate) fn send(&mut self, publisher: usize, channels: Vec<u32>, count: u64) -> anyhow::Result<()> {
         self.publishers[publisher].start(Load::new(channels, Pace::FlatOut { window: None }, End::Count(count)));
-        if count > 0 && !self.run(clock::now() + SENDING, |swarm| swarm.publishers[publisher].is_done())? {
+        if !self.run(clock::now() + SENDING, |swarm| swarm.publishers[publisher].is_done())? {
             bail!("{count} publishes were not taken in five minutes");
         }
         Ok(())
@@ -315,8 +315,12 @@ impl Swarm {
         self.start_connects()?;
         let mut due = until;
         for publisher in &mut self.publishers {
+            let loaded = publisher.load.is_some();
             publisher.tick(self.urgent.registry(), &mut self.ledger)?;
             due = due.min(publisher.due(clock::now(), &self.ledger).unwrap_or(until));
+            if loaded && publisher.is_done() {
+                due = 0; // its time was up when everything had been answered: no answer will end this turn
+            }
         }
         let mut steady = false;
         if let Some(origin) = &mut self.origin {
@@ -441,5 +445,22 @@ fn poll(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> anyh
     match poll.poll(events, timeout) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error).context("poll"),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Common, defaults};
+
+    #[test]
+    fn load_that_ends_with_nothing_in_flight_ends_the_run_at_once() {
+        let (mut swarm, publish) = defaults::<Common>().swarm(1, 1).unwrap();
+        swarm.add_publisher(publish, 1, 1);
+        let now = clock::now();
+        swarm.publishers[0].start(Load::new(vec![0], Pace::FlatOut { window: None }, End::At(now)));
+        let deadline = now + 20 * SECOND;
+        assert!(swarm.run(deadline, |swarm| swarm.publishers[0].is_done()).unwrap());
+        assert!(clock::now() < deadline, "it waited for what could not come");
     }
 }
