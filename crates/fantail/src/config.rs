@@ -42,7 +42,7 @@ pub use self::{
     host::Host,
     hub::{Hub, Retention},
     idempotency::Idempotency,
-    journal::{Journal, JournalUrl},
+    journal::{Durability, Journal, JournalUrl},
     listen::Listen,
     load::{CONTROL_URL, Flag, PUBLIC_URL, Sources, TOKEN, load},
     log::{Log, LogFormat},
@@ -136,6 +136,7 @@ impl Config {
         self.hub.validate()?;
         Retention::validate_all(&self.retention)?;
         self.idempotency.validate()?;
+        self.journal.validate()?;
         self.proxy.validate()?;
         Upstream::validate_all(&self.upstream)?;
         Route::validate_all(&self.route, &self.upstream)?;

@@ -2,5 +2,6 @@
 //! only.
 
 pub mod grip;
+pub mod moment;
 pub mod native;
 pub mod relayed;

@@ -12,6 +12,7 @@ pub mod forward;
 pub mod grip;
 pub mod hold;
 pub mod host;
+pub mod journal;
 pub mod path;
 pub mod publish;
 pub mod query;
@@ -37,6 +38,7 @@ use hyper::body::Incoming;
 use crate::config::{self, Action as Configured, Config, Door, Pattern};
 use crate::dialect::grip::Signer;
 use crate::fanout::Shards;
+use crate::journal::disk::DiskJournal;
 use crate::metrics::{self, Metrics};
 use crate::proxy::Proxy;
 use body::Body;
@@ -75,6 +77,8 @@ enum Action {
 /// Everything that the routes need.
 pub struct App {
     hub: Arc<Hub>,
+    /// The journal, if it is on disk: for what the hub need not know of it.
+    disk: Option<Arc<DiskJournal>>,
     shards: Arc<Shards>,
     proxy: Arc<Proxy>,
     metrics: Arc<Metrics>,
@@ -112,7 +116,14 @@ impl Drop for Publishing<'_> {
 
 impl App {
     /// The routes of a configuration over these parts.
-    pub fn new(config: &Config, hub: Arc<Hub>, shards: Arc<Shards>, proxy: Proxy, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        config: &Config,
+        hub: Arc<Hub>,
+        disk: Option<Arc<DiskJournal>>,
+        shards: Arc<Shards>,
+        proxy: Proxy,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let subscribe = |route: &config::Route, door: Door| {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
             Action::Subscribe(Subscribe::new(&config.stream, route, cors))
@@ -164,6 +175,7 @@ impl App {
         }
         Self {
             hub,
+            disk,
             shards,
             proxy: Arc::new(proxy),
             metrics,
@@ -323,8 +335,7 @@ impl App {
             },
             Action::Metrics => Ok(stats::prometheus(self)),
             Action::Health => Ok(text("ok\n", "text/plain")),
-            Action::Ready if self.is_stopping() => Err(Refusal::Stopping),
-            Action::Ready => Ok(text("ready\n", "text/plain")),
+            Action::Ready => Ok(journal::ready(self)),
             Action::Page => Ok(text(include_str!("http/page.html"), "text/html; charset=utf-8")),
         };
         answer.unwrap_or_else(|refusal| refusal.response())

@@ -6,7 +6,10 @@ pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod fanout;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod http;
+pub mod journal;
 pub mod listen;
 pub mod metrics;
 pub mod proxy;
@@ -25,11 +28,12 @@ use tokio::runtime::{self, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use config::{Config, Door, JournalUrl};
+use config::{Config, Door};
 use dialect::grip;
 use fanout::{Farewell, Shards};
 use http::App;
 pub use http::explain::{ExplainError, explain};
+use journal::disk::{DiskJournal, Durability, OpenError, Settings};
 use metrics::Metrics;
 use proxy::{Budget, Proxy, Stopping};
 
@@ -50,6 +54,8 @@ pub struct Server {
     control: TcpListener,
     app: Arc<App>,
     hub: Arc<Hub>,
+    /// The journal, if it is on disk.
+    disk: Option<Arc<DiskJournal>>,
     config: Config,
     /// One for each connection to the public listener that there may be.
     places: Arc<Semaphore>,
@@ -70,13 +76,16 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
     /// The system gave no thread or no poller.
     #[error("cannot start the shards")]
     Shards(#[source] io::Error),
 }
 
 impl Server {
-    /// Takes the sockets and starts the shards.
+    /// Takes the sockets, opens the journal and starts the shards.
     ///
     /// # Errors
     /// [`StartError`].
@@ -85,7 +94,14 @@ impl Server {
             |address, setting| listen::bind(address).map_err(|source| StartError::Listen { address, setting, source });
         let public = bind(config.listen.public, "listen.public")?;
         let control = bind(config.control.listen, "control.listen")?;
-        let hub = Arc::new(hub(&config));
+        let clock = Arc::new(Clock::system());
+        let retention = retention(&config);
+        let disk = disk(&config, &retention, &clock)?;
+        let journal: Arc<dyn Journal> = match &disk {
+            Some(disk) => Arc::clone(disk) as _,
+            None => Arc::new(MemoryJournal::new(config.idempotency.window.get(), config.idempotency.keys)),
+        };
+        let hub = Arc::new(Hub::new(journal, retention, limits(&config), clock));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = if config.listen.shards == 0 { cores } else { config.listen.shards };
         let metrics = Arc::new(Metrics::new(shards));
@@ -95,8 +111,8 @@ impl Server {
         let places = Arc::new(Semaphore::new(clients));
         let budget = Budget::new(descriptors().max(clients), Arc::clone(&places), clients);
         let proxy = Proxy::new(&config, &metrics, budget, Stopping { told, window: config.stop.window.get() });
-        let app = Arc::new(App::new(&config, Arc::clone(&hub), shards, proxy, metrics));
-        Ok(Self { public, control, app, hub, config, places, stopping })
+        let app = Arc::new(App::new(&config, Arc::clone(&hub), disk.clone(), shards, proxy, metrics));
+        Ok(Self { public, control, app, hub, disk, config, places, stopping })
     }
 
     /// Where the public listener is.
@@ -124,7 +140,7 @@ impl Server {
     /// # Errors
     /// If a listener cannot be served.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { public, control, app, hub, config, places: public_places, stopping } = self;
+        let Self { public, control, app, hub, disk, config, places: public_places, stopping } = self;
         let control_places = Arc::new(Semaphore::new(CONTROL_CONNECTIONS));
         let places =
             [(Arc::clone(&public_places), connections(&config)), (Arc::clone(&control_places), CONTROL_CONNECTIONS)];
@@ -167,6 +183,10 @@ impl Server {
             tracing::warn!(connections = left, "the deadline came before they had gone (stop.deadline)");
         }
         drop(upkeep);
+        if let Some(disk) = disk {
+            // What is still asked of it afterwards is refused. It waits for the disk, which is no work for this thread.
+            let _ = tokio::task::spawn_blocking(move || disk.close()).await;
+        }
         result
     }
 }
@@ -231,10 +251,35 @@ impl Drop for Upkeep {
     }
 }
 
-fn hub(config: &Config) -> Hub {
-    let journal: Arc<dyn Journal> = match config.journal.url {
-        JournalUrl::Memory => Arc::new(MemoryJournal::new(config.idempotency.window.get(), config.idempotency.keys)),
+/// The journal on disk, if that is where messages are to be kept.
+fn disk(config: &Config, retention: &Retention, clock: &Arc<Clock>) -> Result<Option<Arc<DiskJournal>>, StartError> {
+    let Some(directory) = config.journal.url.directory() else { return Ok(None) };
+    let settings = Settings {
+        directory: directory.to_owned(),
+        durability: match config.journal.durability {
+            config::Durability::Os => Durability::Os,
+            config::Durability::Fsync => Durability::Fsync,
+        },
+        segment: config.journal.segment.bytes() as u64,
+        window: config.idempotency.window.get(),
+        keys: config.idempotency.keys,
+        floors: config.hub.floors,
     };
+    let disk = DiskJournal::open(settings, retention.clone(), Arc::clone(clock))?;
+    let (figures, next) = (disk.figures(), disk.counter().0 + 1);
+    tracing::info!(
+        directory = %directory.display(),
+        segments = figures.segments,
+        bytes = figures.bytes,
+        next,
+        holes = figures.holes,
+        "the journal is open"
+    );
+    Ok(Some(Arc::new(disk)))
+}
+
+/// What is kept of which channels.
+fn retention(config: &Config) -> Retention {
     let default = Limits {
         messages: config.hub.messages,
         age: config.hub.age.get(),
@@ -246,22 +291,24 @@ fn hub(config: &Config) -> Hub {
             messages: rule.messages.unwrap_or(default.messages),
             age: rule.age.map_or(default.age, config::Span::get),
             bytes: rule.bytes.map_or(default.bytes, config::Size::bytes),
-            stored: !rule.prefix.starts_with(grip::PREFIX),
+            stored: rule.store && !rule.prefix.starts_with(grip::PREFIX),
         };
         (rule.prefix.clone(), limits)
     });
     // Whoever is held on a GRIP channel asks the application anew after a restart.
     let held = (grip::PREFIX.to_owned(), Limits { stored: false, ..default });
-    let prefixes: Vec<_> = prefixes.chain([http::relayed::record::retention(default), held]).collect();
-    let limits = HubLimits {
+    Retention::new(default, prefixes.chain([http::relayed::record::retention(default), held]))
+}
+
+fn limits(config: &Config) -> HubLimits {
+    HubLimits {
         memory: config.hub.memory.bytes(),
         message: config.hub.message.bytes(),
         channels: config.hub.channels,
         channel_idle: config.hub.channel_idle.get(),
         floors: config.hub.floors,
         tail: config.hub.tail.bytes(),
-    };
-    Hub::new(journal, Retention::new(default, prefixes), limits, Clock::system())
+    }
 }
 
 /// How many connections there may be: what is configured, else what the descriptors allow.

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fantail_hub::Hub;
 
+use crate::journal::disk::DiskJournal;
+
 /// A number that only grows, or one that goes up and down; which of them, [`Metrics::figures`] says.
 pub type Number = AtomicU64;
 
@@ -231,8 +233,8 @@ impl Metrics {
         self.shards.iter().map(|shard| read(figure(shard))).sum()
     }
 
-    /// Every figure, those of the hub included.
-    pub fn figures(&self, hub: &Hub) -> Vec<Figure> {
+    /// Every figure, those of the hub and of its journal included.
+    pub fn figures(&self, hub: &Hub, disk: Option<&DiskJournal>) -> Vec<Figure> {
         use Grows::{AndShrinks, Only};
         type Of = fn(&ShardMetrics) -> &Number;
         let by_shard: [(&'static str, &'static str, Grows, Of); 17] = [
@@ -265,7 +267,7 @@ impl Metrics {
             })
             .collect();
         let (http, proxy, relayed, counters) = (&self.http, &self.proxy, &self.relayed, hub.counters());
-        let bytes = hub.held() as u64;
+        let (bytes, accepts) = (hub.held() as u64, u64::from(hub.journal().health().is_ok()));
         figures.extend(
             [
                 ("connections", "connections at present, streams not counted", AndShrinks, read(&http.connections)),
@@ -304,15 +306,11 @@ impl Metrics {
                 ("duplicates", "publishes answered from an idempotency key", Only, read(&counters.duplicates)),
                 ("evicted", "messages dropped early for want of memory", Only, read(&counters.evicted)),
                 ("collected_channels", "channels collected when idle and empty", Only, read(&counters.collected)),
+                ("journal_accepting", "1 while the journal accepts messages, else 0", AndShrinks, accepts),
             ]
-            .map(|(name, help, grows, value)| Figure {
-                name,
-                help,
-                grows,
-                by: By::Nothing,
-                values: vec![value],
-            }),
+            .map(single),
         );
+        figures.extend(disk.into_iter().flat_map(on_disk));
         figures.push(Figure {
             name: "proxy_failures",
             help: "requests to upstreams that got no answer, or not a whole one",
@@ -322,4 +320,31 @@ impl Metrics {
         });
         figures
     }
+}
+
+/// The figures of the journal on disk.
+fn on_disk(disk: &DiskJournal) -> [Figure; 13] {
+    use Grows::{AndShrinks, Only};
+    let disk = disk.figures();
+    let sync_time = u64::try_from(disk.sync_time.as_millis()).unwrap_or(u64::MAX);
+    [
+        ("journal_batches", "writes to the journal's log", Only, disk.batches),
+        ("journal_messages", "messages in these writes", Only, disk.messages),
+        ("journal_largest_batch", "messages in the largest of these writes", AndShrinks, disk.largest_batch as u64),
+        ("journal_written_bytes", "bytes written to the journal's log", Only, disk.written),
+        ("journal_syncs", "waits for the disk", Only, disk.syncs),
+        ("journal_sync_milliseconds", "how long these waits took in all", Only, sync_time),
+        ("journal_refused", "messages refused as the disk is full or fails", Only, disk.refused),
+        ("journal_waiting", "publishers that wait for the journal", AndShrinks, disk.waiting as u64),
+        ("journal_segments", "files of the journal's log", AndShrinks, disk.segments as u64),
+        ("journal_bytes", "bytes of the journal on the disk", AndShrinks, disk.bytes),
+        ("journal_cleaned_bytes", "bytes of the journal given back", Only, disk.cleaned),
+        ("journal_damaged", "damaged stretches found in the journal", Only, disk.damaged),
+        ("journal_holes", "stretches of the order where messages may be lost", AndShrinks, disk.holes),
+    ]
+    .map(single)
+}
+
+fn single((name, help, grows, value): (&'static str, &'static str, Grows, u64)) -> Figure {
+    Figure { name, help, grows, by: By::Nothing, values: vec![value] }
 }

@@ -334,6 +334,17 @@ impl Channel {
         Tended::Idle(state.tail.last())
     }
 
+    /// See [`Tail::forget`]. Returns what was dropped cost.
+    pub(crate) fn forget(&self, lost: Offset) -> usize {
+        let mut state = self.state.lock();
+        let before = state.tail.bytes();
+        if lost > state.tail.floor() {
+            state.tail.forget(lost);
+            self.head.store(state.tail.last().0 << 1, Ordering::SeqCst);
+        }
+        before - state.tail.bytes()
+    }
+
     /// Drops every entry; returns their cost.
     pub(crate) fn clear(&self) -> usize {
         let mut state = self.state.lock();

@@ -367,10 +367,12 @@ impl Gatherer {
                         pages.iter().find(|(of, page)| *of == index && page.next <= next && next <= page.until.0);
                     let (_, page) = page?;
                     read_to = Some(read_to.map_or(page.until, |until: Offset| until.min(page.until)));
-                    if let Some(lost) = page.lost.filter(|lost| next <= lost.0)
-                        && !took.lost(lost)
-                    {
-                        return Some((took.complete_to, 0));
+                    if let Some(lost) = page.lost.filter(|lost| next <= lost.0) {
+                        debug_assert!(lost <= floor, "a tail may not hold what the journal has lost");
+                        if !took.lost(lost) {
+                            return Some((took.complete_to, 0));
+                        }
+                        next = lost.0 + 1;
                     }
                     let from = page.entries.partition_point(|entry| entry.offset.0 < next);
                     took.entries(page.entries[from..].iter());

@@ -13,7 +13,7 @@ use crate::clock::{Clock, Millis};
 use crate::floors::Floors;
 use crate::gather::{Progress, Start, View};
 use crate::idempotency::IdempotencyKey;
-use crate::journal::{Append, AppendError, Journal, ReadError, Receipt, Seek};
+use crate::journal::{Append, AppendError, Journal, Page, ReadError, Receipt, Seek};
 use crate::message::{Kind, NewMessage};
 use crate::name::ChannelName;
 use crate::position::{Cursor, Offset, Position};
@@ -418,6 +418,19 @@ impl Hub {
     /// The channel of this name, if it is in memory.
     pub fn find(&self, name: &ChannelName) -> Option<Arc<Channel>> {
         self.registry.get(name.as_str())
+    }
+
+    /// A page of a stored channel's history. What is lost by then leaves the tail as well: a gap must stand where no cursor
+    /// gets by without it, behind the floor of the tail.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn read(&self, channel: &Channel, next: u64, bytes: usize) -> Result<Page, ReadError> {
+        let page = self.journal.read(channel, next, bytes).await?;
+        if let Some(lost) = page.lost {
+            self.counters.bytes.fetch_sub(channel.forget(lost), Ordering::Relaxed);
+        }
+        Ok(page)
     }
 
     /// Takes a subscription away.

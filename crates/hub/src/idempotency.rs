@@ -19,6 +19,11 @@ impl IdempotencyKey {
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         (1..=Self::MAX_BYTES).contains(&bytes.len()).then(|| Self(bytes.into()))
     }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// What became of a publish with a key.
@@ -36,7 +41,8 @@ type Keyed = (ChannelName, IdempotencyKey);
 #[derive(Debug)]
 pub struct Idempotency {
     outcomes: HashMap<Keyed, Outcome>,
-    order: VecDeque<(Millis, Keyed)>,
+    /// When each was remembered, and for which offset: the same key may have been remembered anew since.
+    order: VecDeque<(Millis, Offset, Keyed)>,
     window: Duration,
     capacity: usize,
 }
@@ -49,7 +55,7 @@ impl Idempotency {
 
     /// What became of the publish to `channel` with this key, if it is remembered at `now`.
     pub fn outcome(&mut self, channel: &ChannelName, key: &IdempotencyKey, now: Millis) -> Option<Outcome> {
-        while self.order.front().is_some_and(|(time, _)| time.plus(self.window) <= now) {
+        while self.order.front().is_some_and(|(time, ..)| time.plus(self.window) <= now) {
             self.forget_oldest();
         }
         self.outcomes.get(&(channel.clone(), key.clone())).copied()
@@ -64,13 +70,24 @@ impl Idempotency {
             self.forget_oldest();
         }
         let keyed = (channel.clone(), key);
-        self.order.push_back((now, keyed.clone()));
+        self.order.push_back((now, outcome.offset, keyed.clone()));
         self.outcomes.insert(keyed, outcome);
     }
 
+    /// Forgets what was remembered at `offset`: it came to nothing after all.
+    pub fn forget(&mut self, channel: &ChannelName, key: &IdempotencyKey, offset: Offset) {
+        self.remove(&(channel.clone(), key.clone()), offset);
+    }
+
     fn forget_oldest(&mut self) {
-        if let Some((_, keyed)) = self.order.pop_front() {
-            self.outcomes.remove(&keyed);
+        if let Some((_, offset, keyed)) = self.order.pop_front() {
+            self.remove(&keyed, offset);
+        }
+    }
+
+    fn remove(&mut self, keyed: &Keyed, offset: Offset) {
+        if self.outcomes.get(keyed).is_some_and(|outcome| outcome.offset == offset) {
+            self.outcomes.remove(keyed);
         }
     }
 }
@@ -93,6 +110,20 @@ mod tests {
             keys.remember(&a, key.clone(), done, Millis(200_000));
         }
         assert_eq!([&k1, &k2, &k3].map(|k| keys.outcome(&a, k, Millis(200_000)).is_some()), [false, true, true]);
+    }
+
+    #[test]
+    fn key_forgotten_and_remembered_anew_outlives_its_first_time() {
+        let mut keys = Idempotency::new(Duration::from_mins(2), 10);
+        let (a, key) = (ChannelName::parse("a").unwrap(), IdempotencyKey::parse(b"1").unwrap());
+        let [first, second] = [1, 2].map(|offset| Outcome { digest: 1, offset: Offset(offset) });
+        keys.remember(&a, key.clone(), first, Millis(0));
+        keys.forget(&a, &key, Offset(2));
+        assert_eq!(keys.outcome(&a, &key, Millis(1)), Some(first), "another outcome is not forgotten");
+        keys.forget(&a, &key, Offset(1));
+        assert_eq!(keys.outcome(&a, &key, Millis(1)), None);
+        keys.remember(&a, key.clone(), second, Millis(60_000));
+        assert_eq!(keys.outcome(&a, &key, Millis(130_000)), Some(second));
     }
 
     #[test]

@@ -112,7 +112,8 @@ pub struct Head {
 pub struct Page {
     /// The first offset that was asked for.
     pub next: u64,
-    /// Something from `next` on may be gone, up to here: that is told before the entries, which lie behind it.
+    /// Something from `next` on may be gone, up to here: that is told before the entries, which lie behind it. No message of any
+    /// channel stands at this offset any more, so that in a merged order the gap has its place for itself.
     pub lost: Option<Offset>,
     /// Oldest first.
     pub entries: Vec<Entry>,

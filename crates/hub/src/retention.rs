@@ -50,6 +50,11 @@ impl Retention {
         Rule(u16::try_from(found.expect("the empty prefix matches")).expect("checked in `new`"))
     }
 
+    /// The limits of all rules.
+    pub fn all(&self) -> impl Iterator<Item = Limits> {
+        self.rules.iter().map(|(_, limits)| *limits)
+    }
+
     /// The limits that a rule sets.
     pub fn limits(&self, rule: Rule) -> Limits {
         self.rules[usize::from(rule.0)].1

@@ -126,7 +126,7 @@ impl Subscription {
                     pages.clear();
                     let channels = self.channels.iter().map(|channel| &**channel).enumerate();
                     for (index, next) in missing(channels, &self.progress) {
-                        let page = self.hub.journal().read(&self.channels[index], next, Batch::MAX_BYTES).await?;
+                        let page = self.hub.read(&self.channels[index], next, Batch::MAX_BYTES).await?;
                         pages.push((index, page));
                     }
                 }

@@ -26,7 +26,7 @@ pub struct Tail {
     entries: VecDeque<Entry>,
     /// The highest offset that was ever dropped here: a cursor below it has lost something, unless a journal keeps it.
     floor: Offset,
-    /// The highest offset that was ever here.
+    /// The highest offset that was ever here, or was lost.
     last: Offset,
     /// What `entries` cost together, in bytes.
     bytes: usize,
@@ -78,6 +78,16 @@ impl Tail {
         while self.entries.len() > most || (self.bytes > limits.bytes && self.entries.len() > least) {
             self.drop_oldest();
         }
+    }
+
+    /// Drops what stands at or below `lost`, and remembers that something there is gone. Then no cursor gets past `lost` without
+    /// being told.
+    pub fn forget(&mut self, lost: Offset) {
+        while self.entries.front().is_some_and(|entry| entry.offset <= lost) {
+            self.drop_oldest();
+        }
+        self.floor = self.floor.max(lost);
+        self.last = self.last.max(lost);
     }
 
     /// Drops the entries that are older than `limits` allow at `now`.

@@ -148,6 +148,8 @@ async fn publish_one(
 struct BatchAnswer {
     applied: u64,
     #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
     refused: Vec<Refused>,
 }
 
@@ -170,7 +172,7 @@ async fn publish_lines(
     }
     let response = server.send(request.body(lines)?).await?;
     let status = response.status();
-    if !matches!(status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE) {
+    if !matches!(status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE) {
         bail!(refusal(response).await);
     }
     let body = text(response.into_body()).await?;
@@ -182,7 +184,8 @@ async fn publish_lines(
     }
     output(writeln!(out, "{} applied", answer.applied).and_then(|()| out.flush()))?;
     if status != StatusCode::OK {
-        bail!("the server answered {status}, lines from {} on were not published", answer.applied + 1);
+        let why = answer.error.map(|error| format!(" ({error})")).unwrap_or_default();
+        bail!("the server answered {status}{why}, lines from {} on were not published", answer.applied + 1);
     }
     if !answer.refused.is_empty() {
         bail!("lines were refused");
@@ -361,13 +364,15 @@ mod tests {
 
     #[tokio::test]
     async fn publish_of_lines_when_the_journal_fails_says_where() {
-        let (url, _request) = server("\r\n0\r\n\r\n", answer("503 Service Unavailable", r#"{"applied":4}"#)).await;
-        let lines = Lines::read(io::BufReader::new(&b"one\n"[..]), "c".to_owned(), None).unwrap();
-        let error = publish_lines(&url, None, lines, &mut Vec::new(), &mut Vec::new()).await.unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the server answered 503 Service Unavailable, lines from 5 on were not published"
-        );
+        for (status, body, said) in [
+            ("503 Service Unavailable", r#"{"applied":4}"#, "503 Service Unavailable"),
+            ("507 Insufficient Storage", r#"{"applied":4,"error":"no room"}"#, "507 Insufficient Storage (no room)"),
+        ] {
+            let (url, _request) = server("\r\n0\r\n\r\n", answer(status, body)).await;
+            let lines = Lines::read(io::BufReader::new(&b"one\n"[..]), "c".to_owned(), None).unwrap();
+            let error = publish_lines(&url, None, lines, &mut Vec::new(), &mut Vec::new()).await.unwrap_err();
+            assert_eq!(error.to_string(), format!("the server answered {said}, lines from 5 on were not published"));
+        }
     }
 
     #[tokio::test]

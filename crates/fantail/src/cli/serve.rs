@@ -38,6 +38,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let stop = stop_signal().context("cannot listen for signals")?;
     let mut banner = Banner::new(&config);
     let server = Server::new(config)?;
+    banner.journal = server.journal();
     banner.public = server.public_addr();
     banner.control = server.control_addr();
     // Whether anyone reads the banner is no reason to stop.
@@ -98,6 +99,7 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 struct Banner {
     public: SocketAddr,
     control: SocketAddr,
+    /// What it is and what it promises.
     journal: String,
     prefix: String,
     keyed: bool,
@@ -129,7 +131,7 @@ impl fmt::Display for Banner {
         for (index, upstream) in upstreams.iter().enumerate() {
             writeln!(f, "  {:7}  {upstream}", if index == 0 { "proxy" } else { "" })?;
         }
-        writeln!(f, "  journal  {journal} (nothing survives a restart)")?;
+        writeln!(f, "  journal  {journal}")?;
         writeln!(f)?;
         writeln!(f, "  try      curl -N http://{from}{prefix}sub/news")?;
         writeln!(f, "           curl {key}-d hello http://{to}{prefix}pub/news")?;
@@ -165,7 +167,7 @@ mod tests {
 fantail 0.1.0
   public   http://127.0.0.1:8080
   control  http://127.0.0.1:8081
-  journal  memory: (nothing survives a restart)
+  journal  disk:fantail-data
 
   try      curl -N http://127.0.0.1:8080/sub/news
            curl -d hello http://127.0.0.1:8081/pub/news

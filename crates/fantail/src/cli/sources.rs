@@ -26,9 +26,17 @@ pub(super) struct SourceArgs {
     /// Fan-out threads, 0 for one per core (listen.shards)
     #[arg(long, value_name = "N")]
     shards: Option<String>,
+    /// Keep messages in this directory, which is made if it is missing (journal.url = "disk:DIR")
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
     /// Keep messages in memory only, whatever journal is configured (journal.url = "memory:")
-    #[arg(long)]
+    #[arg(long, conflicts_with = "data")]
     ephemeral: bool,
+}
+
+/// `--data DIR`, where it was given.
+fn at(data: Option<&str>) -> Option<Flag> {
+    Some(Flag { name: "--data", key: "journal.url", value: format!("disk:{}", data?) })
 }
 
 impl SourceArgs {
@@ -44,6 +52,7 @@ impl SourceArgs {
         let flags = flags
             .into_iter()
             .filter_map(|(name, key, value)| Some(Flag { name, key, value: value.clone()? }))
+            .chain(at(self.data.as_deref()))
             .collect();
         let (file, set, upstreams) = (self.config.clone(), self.set.clone(), self.upstream.clone());
         Sources { file, set, flags, upstreams, ..Sources::default() }.with_environment()
@@ -74,6 +83,18 @@ mod tests {
         let arguments = ["--set", "listen.shards=1", "--shards", "3", "--listen", "[::1]:0", "--ephemeral"];
         let config = load(&sources(&arguments)).unwrap();
         assert_eq!((config.listen.shards, config.listen.public.to_string().as_str()), (3, "[::1]:0"));
+    }
+
+    #[test]
+    fn flags_say_where_the_journal_is() {
+        let url = |arguments: &[&str]| load(&sources(arguments)).unwrap().journal.url.to_string();
+        assert_eq!(url(&[]), "disk:fantail-data");
+        assert_eq!(url(&["--ephemeral"]), "memory:");
+        assert_eq!(url(&["--data", "/var/lib/fantail"]), "disk:/var/lib/fantail");
+        assert_eq!(url(&["--set", "journal.url=memory:", "--data", "'a b'"]), "disk:'a b'");
+        let error = load(&sources(&["--data", ""])).unwrap_err().to_string();
+        assert!(error.starts_with("--data: journal.url: "), "{error}");
+        assert!(Command::try_parse_from(["fantail", "--data", "a", "--ephemeral"]).is_err());
     }
 
     #[test]

@@ -39,7 +39,8 @@ section! {
         age: Span = AGE,
         /// Bytes of messages kept per channel.
         bytes: Size = BYTES,
-        /// Bytes of messages that a channel keeps in memory, where the journal keeps the others.
+        /// Most bytes of messages that a channel keeps in memory for its subscribers, where the journal keeps them all; whoever is
+        /// further behind is served from there.
         tail: Size = TAIL,
     }
 }
@@ -56,6 +57,9 @@ section! {
         age: Option<Span> = None,
         /// Bytes of messages kept per channel.
         bytes: Option<Size> = None,
+        /// Whether the journal keeps them. `false` keeps such channels in memory alone, where what is worth nothing after a
+        /// restart is to cost no disk: their history is bounded by `hub.memory` and gone with the process.
+        store: bool = true,
     }
 }
 

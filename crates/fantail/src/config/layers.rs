@@ -282,7 +282,7 @@ mod tests {
         );
         assert_eq!(
             file_error("[[retention]]\nprefix = 'a'\n[[retention]]\nprefix = 'b'\ncount = 1\n"),
-            "fantail.toml:5: retention[1].count: unknown key, known in [[retention]]: prefix, messages, age, bytes"
+            "fantail.toml:5: retention[1].count: unknown key, known in [[retention]]: prefix, messages, age, bytes, store"
         );
     }
 
@@ -348,7 +348,7 @@ mod tests {
             ),
             (
                 "[journal]\nurl = 'redis://:hunter2@h'\n",
-                "fantail.toml:2: journal.url: \"redis:\" is not in this build, which has only \"memory:\"",
+                "fantail.toml:2: journal.url: \"redis:\" is not in this build, which has \"disk:DIR\" and \"memory:\"",
             ),
             (
                 "[control]\nkey = 12345\n",

@@ -16,9 +16,9 @@ Fantail runs without any configuration. What is set is taken, each over those be
 2. a TOML file: `--config FILE`, or the environment variable `FANTAIL_CONFIG`,
 3. environment variables `FANTAIL_SECTION__KEY`, two underscores for the dot: `FANTAIL_STREAM__PING=10s`,
 4. `--set section.key=value`: `--set stream.ping=10s`,
-5. flags: `--listen` (`listen.public`), `--control` (`control.listen`), `--shards` (`listen.shards`), `--ephemeral`
-   (`journal.url = \"memory:\"`) and `--upstream` (`upstream.default.servers`, one for each time it is given, and a route from
-   `/{path...}` to them).
+5. flags: `--listen` (`listen.public`), `--control` (`control.listen`), `--shards` (`listen.shards`), `--data DIR`
+   (`journal.url = \"disk:DIR\"`), `--ephemeral` (`journal.url = \"memory:\"`) and `--upstream` (`upstream.default.servers`, one for
+   each time it is given, and a route from `/{path...}` to them).
 
 In environment variables and `--set`, values are written as in TOML, and strings may go without quotes; a list is a TOML
 array (`FANTAIL_CORS__ORIGINS='[\"https://a.example\"]'`) and replaces the whole list of the file, `[[route]]` and
@@ -26,8 +26,8 @@ array (`FANTAIL_CORS__ORIGINS='[\"https://a.example\"]'`) and replaces the whole
 Unknown keys and variables are refused. `fantail check` prints the effective configuration, or says what
 is wrong and where.
 
-`fantail publish` and `fantail tail` read no configuration. They take the server's URLs from `FANTAIL_CONTROL_URL` and
-`FANTAIL_PUBLIC_URL`, and the key from `FANTAIL_TOKEN`.
+`fantail journal` reads it as `fantail serve` does. `fantail publish` and `fantail tail` read none: they take the server's URLs from
+`FANTAIL_CONTROL_URL` and `FANTAIL_PUBLIC_URL`, and the key from `FANTAIL_TOKEN`.
 
 A *duration* is a whole number with `ms`, `s`, `m`, `h` or `d`, or `0`. A *size* is a whole number with `KB`, `MB`, `GB` (1000)
 or `KiB`, `MiB`, `GiB` (1024), or a plain number of bytes. An *address* is an IP address with a port; port 0 takes a free one.

@@ -83,7 +83,7 @@ async fn read(hub: &Hub, wanted: &[Wanted]) -> Result<Vec<(usize, Page)>, ReadEr
     let share = BYTES / wanted.len().max(1);
     let mut pages = Vec::with_capacity(wanted.len());
     for (index, channel, next) in wanted {
-        pages.push((*index, hub.journal().read(channel, *next, share).await?));
+        pages.push((*index, hub.read(channel, *next, share).await?));
     }
     Ok(pages)
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 use fantail_hub::hub::Publish;
-use fantail_hub::{ChannelName, IdempotencyKey, NewMessage};
+use fantail_hub::{AppendError, ChannelName, IdempotencyKey, NewMessage, PublishError};
 use fantail_sse::{EventId, EventName};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
@@ -45,7 +45,6 @@ struct Line<'a> {
 
 /// A line, checked.
 struct Ready<'a> {
-    line: u64,
     channel: ChannelName,
     data: Cow<'a, str>,
     event: Option<EventName>,
@@ -55,7 +54,8 @@ struct Ready<'a> {
 
 #[derive(Default, Serialize)]
 struct Answer {
-    /// Lines done, refused ones included; with a failure these and no others.
+    /// Lines done, refused ones included. With a failure the rest is to be sent again, of which lines that went to the journal
+    /// together with the one that failed may have been published all the same.
     applied: u64,
     /// Of these, lines that were published.
     published: u64,
@@ -104,7 +104,7 @@ async fn apply(app: &App, mut body: Incoming) -> Response<Body> {
     let limit = line_limit(app.hub.limits().message);
     let mut answer = Answer::default();
     let mut rest = BytesMut::new();
-    let failure = loop {
+    let mut failure = loop {
         let frame = match tokio::time::timeout(app.body_timeout, body.frame()).await {
             Err(_) => break Some(Refusal::BodyTimeout(app.body_timeout)),
             Ok(Some(Err(_))) => break Some(Refusal::Body),
@@ -121,55 +121,56 @@ async fn apply(app: &App, mut body: Incoming) -> Response<Body> {
             continue;
         };
         let (whole, tail) = (data.slice(..=end), data.slice(end + 1..));
-        if rest.is_empty() {
-            lines(app, &whole, &mut answer).await;
+        let done = if rest.is_empty() {
+            lines(app, &whole, &mut answer).await
         } else {
             rest.extend_from_slice(&whole);
             let joined = std::mem::take(&mut rest).freeze();
-            lines(app, &joined, &mut answer).await;
+            lines(app, &joined, &mut answer).await
+        };
+        if let Err(failure) = done {
+            break Some(failure);
         }
         rest.extend_from_slice(&tail);
         tokio::task::consume_budget().await;
     };
     if failure.is_none() && !rest.is_empty() {
-        lines(app, &rest.freeze(), &mut answer).await;
+        failure = lines(app, &rest.freeze(), &mut answer).await.err();
     }
     metrics::add(&app.metrics.http.publish_refused, answer.refused_lines);
     answer.error = failure.as_ref().map(ToString::to_string);
     let mut response = json(&answer);
     if let Some(failure) = failure {
-        *response.status_mut() = failure.status();
+        failure.head(&mut response);
         response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
     }
     response
 }
 
-/// Applies whole lines, a bunch at a time.
-async fn lines(app: &App, text: &Bytes, answer: &mut Answer) {
-    let mut bunch: Vec<Ready<'_>> = Vec::with_capacity(TOGETHER);
+/// Applies whole lines, a bunch at a time; ends at the first that the journal cannot keep.
+async fn lines(app: &App, text: &Bytes, answer: &mut Answer) -> Result<(), Refusal> {
+    // A line that is not blank, or why it is refused.
+    let mut bunch: Vec<Option<Result<Ready<'_>, String>>> = Vec::with_capacity(TOGETHER);
     let mut lines = text.split(|&b| b == b'\n').peekable();
     while let Some(line) = lines.next() {
         if lines.peek().is_none() && line.is_empty() {
             break;
         }
-        answer.applied += 1;
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        match parse(answer.applied, line) {
-            Ok(ready) => bunch.push(ready),
-            Err(error) => answer.refuse(answer.applied, error),
-        }
+        bunch.push((!line.trim_ascii().is_empty()).then(|| parse(line)));
         if bunch.len() == TOGETHER {
-            publish(app, &mut bunch, answer).await;
+            publish(app, &mut bunch, answer).await?;
         }
     }
-    publish(app, &mut bunch, answer).await;
+    publish(app, &mut bunch, answer).await
 }
 
-async fn publish(app: &App, bunch: &mut Vec<Ready<'_>>, answer: &mut Answer) {
-    let requests: Vec<_> = bunch
-        .iter()
+async fn publish(
+    app: &App,
+    bunch: &mut Vec<Option<Result<Ready<'_>, String>>>,
+    answer: &mut Answer,
+) -> Result<(), Refusal> {
+    let ready = bunch.iter().flatten().flatten();
+    let requests: Vec<_> = ready
         .map(|ready| Publish {
             channel: &ready.channel,
             said: NewMessage { data: &ready.data, event: ready.event.as_ref(), id: ready.id.as_ref() },
@@ -177,26 +178,37 @@ async fn publish(app: &App, bunch: &mut Vec<Ready<'_>>, answer: &mut Answer) {
             ends: false,
         })
         .collect();
-    let results = app.hub.publish_all(&requests).await;
-    for (ready, result) in bunch.iter().zip(results) {
-        match result {
-            Ok(_) => answer.published += 1,
-            Err(error) => answer.refuse(ready.line, error.to_string()),
+    let mut results = app.hub.publish_all(&requests).await.into_iter();
+    for line in bunch.drain(..) {
+        match line {
+            None => {}
+            Some(Err(error)) => answer.refuse(error),
+            Some(Ok(_)) => match results.next().expect("one answer for one request") {
+                Ok(_) => answer.published += 1,
+                // The next lines would fare no better, and whoever sends them can wait and go on here.
+                Err(error @ PublishError::Journal(AppendError::Full(_) | AppendError::Failing(_))) => {
+                    metrics::add(&app.metrics.http.publish_refused, 1);
+                    return Err(error.into());
+                }
+                Err(error) => answer.refuse(error.to_string()),
+            },
         }
+        answer.applied += 1;
     }
-    bunch.clear();
+    Ok(())
 }
 
 impl Answer {
-    fn refuse(&mut self, line: u64, error: String) {
+    /// Refuses the line behind those that were applied.
+    fn refuse(&mut self, error: String) {
         self.refused_lines += 1;
         if self.refused.len() < NAMED {
-            self.refused.push(Refused { line, error });
+            self.refused.push(Refused { line: self.applied + 1, error });
         }
     }
 }
 
-fn parse(number: u64, text: &[u8]) -> Result<Ready<'_>, String> {
+fn parse(text: &[u8]) -> Result<Ready<'_>, String> {
     let text = std::str::from_utf8(text).map_err(|error| format!("not valid UTF-8 at byte {}", error.valid_up_to()))?;
     let line: Line<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let raw = line.data.get();
@@ -209,7 +221,6 @@ fn parse(number: u64, text: &[u8]) -> Result<Ready<'_>, String> {
         IdempotencyKey::parse(key.as_bytes()).ok_or_else(|| "key is not 1 to 255 bytes long".to_owned())
     };
     Ok(Ready {
-        line: number,
         channel: name(&line.channel).map_err(|refusal| refusal.to_string())?,
         data,
         event: line.event.map(|name| EventName::parse(&name)).transpose().map_err(|error| error.to_string())?,
@@ -233,12 +244,12 @@ mod tests {
 
     #[test]
     fn parse_takes_strings_as_text_and_other_json_as_it_is() {
-        let ready = parse(1, br#"{"channel":"a","data":"x\ny","event":"e","id":"7","key":"k"}"#).unwrap();
+        let ready = parse(br#"{"channel":"a","data":"x\ny","event":"e","id":"7","key":"k"}"#).unwrap();
         assert_eq!((&*ready.data, ready.event.unwrap().as_str(), ready.id.unwrap().as_str()), ("x\ny", "e", "7"));
-        let ready = parse(1, br#"{"channel":"a","data":{"n": [1, 2]}}"#).unwrap();
+        let ready = parse(br#"{"channel":"a","data":{"n": [1, 2]}}"#).unwrap();
         assert_eq!(ready.data, r#"{"n": [1, 2]}"#);
-        assert!(matches!(parse(1, br#"{"channel":"a","data":"plain"}"#).unwrap().data, Cow::Borrowed("plain")));
-        assert_eq!(parse(1, br#"{"channel":"a","data":null}"#).unwrap().data, "null");
+        assert!(matches!(parse(br#"{"channel":"a","data":"plain"}"#).unwrap().data, Cow::Borrowed("plain")));
+        assert_eq!(parse(br#"{"channel":"a","data":null}"#).unwrap().data, "null");
     }
 
     #[test]
@@ -253,7 +264,7 @@ mod tests {
             (br#"{"channel":"a","data":"","key":""}"#, "key"),
             (b"\xff", "not valid UTF-8 at byte 0"),
         ] {
-            let error = parse(1, line).err().unwrap();
+            let error = parse(line).err().unwrap();
             assert!(error.contains(wrong), "{error:?} does not mention {wrong:?}");
         }
     }

@@ -117,6 +117,9 @@ pub enum Refusal {
     /// The key is missing or wrong.
     #[error("a valid key is needed: Authorization: Bearer KEY (control.key)")]
     Unauthorized,
+    /// The journal accepts no messages.
+    #[error(transparent)]
+    NotReady(AppendError),
     /// The server is about to stop.
     #[error("the server is stopping")]
     Stopping,
@@ -182,6 +185,7 @@ impl Refusal {
             Self::Subscribe(SubscribeError::Channels(_) | SubscribeError::Journal(_))
             | Self::Publish(PublishError::Journal(AppendError::Failing(_)))
             | Self::Journal(_)
+            | Self::NotReady(_)
             | Self::Subscriptions(_)
             | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
@@ -200,7 +204,7 @@ impl Refusal {
             let text = serde_json::json!({ "error": self.to_string() });
             json(&text)
         };
-        *response.status_mut() = status;
+        self.head(&mut response);
         let headers = response.headers_mut();
         match self {
             Self::Method(_, allowed) => drop(headers.insert(ALLOW, HeaderValue::from_static(allowed))),
@@ -214,14 +218,19 @@ impl Refusal {
             }
             _ => {}
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        response
+    }
+
+    /// Gives an answer the status, and says when to come back: for answers that say more than the refusal.
+    pub fn head(&self, response: &mut Response<Body>) {
+        *response.status_mut() = self.status();
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             let seconds = match self {
                 Self::Upstream(Failure::AllDown { again, .. }) => again.as_secs() + 1,
                 _ => RETRY_SECONDS,
             };
-            headers.insert(RETRY_AFTER, seconds.into());
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
-        response
     }
 }
 

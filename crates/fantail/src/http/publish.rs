@@ -115,7 +115,7 @@ async fn publish(app: &App, request: &Parts, body: Incoming, names: &[ChannelNam
                 // Those before it stand; the answer has to say both.
                 let refusal = Refusal::from(error);
                 let mut response = json(&Answer { published: done, error: Some(refusal.to_string()) });
-                *response.status_mut() = refusal.status();
+                refusal.head(&mut response);
                 return Ok(response);
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use super::error::Refusal;
+use crate::dialect::moment::parse_span;
 
 /// The parameters of one request.
 #[derive(Debug, Clone, Copy)]
@@ -67,21 +68,6 @@ fn decode(text: &str) -> Cow<'_, str> {
     Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
 }
 
-/// `250ms`, `30s`, `10m`, `2h`, `1d`.
-pub fn parse_span(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let number: u64 = text[..digits].parse().ok()?;
-    let millis = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    Some(Duration::from_millis(number.checked_mul(millis)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,13 +87,5 @@ mod tests {
     fn bad_values_are_named() {
         let error = Query("last=x").number("last").unwrap_err();
         assert_eq!(error.to_string(), "parameter last=\"x\" is not a whole number");
-    }
-
-    #[test]
-    fn parse_span_wants_a_unit() {
-        assert_eq!(parse_span("10m"), Some(Duration::from_mins(10)));
-        for bad in ["10", "m", "-1s", "1.5s", "1w", "99999999999999999d"] {
-            assert_eq!(parse_span(bad), None, "{bad}");
-        }
     }
 }

@@ -20,6 +20,7 @@ use super::body::Body;
 use super::error::{Refusal, json};
 use super::query::Query;
 use crate::fanout::Slow;
+use crate::journal::disk::figures::Figures as OnDisk;
 use crate::metrics::{Figure, Grows};
 use crate::proxy::Shown;
 
@@ -51,6 +52,11 @@ struct Summary {
     version: &'static str,
     journal: String,
     epoch: String,
+    /// Why the journal accepts no messages at present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refuses: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<Disk>,
     uptime_seconds: u64,
     connections: u64,
     subscribers: u64,
@@ -68,6 +74,32 @@ struct Summary {
     upstreams: BTreeMap<String, Vec<Shown>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     list: Option<Vec<Channel>>,
+}
+
+/// The journal on disk, as people see it.
+#[derive(Debug, Serialize)]
+struct Disk {
+    segments: usize,
+    /// On the disk.
+    bytes: u64,
+    /// Stretches of the order in which messages may have been lost.
+    holes: u64,
+    /// Stretches of its files that were found damaged.
+    damaged: u64,
+    /// Given back since the start.
+    cleaned: u64,
+    batches: u64,
+    largest_batch: usize,
+    syncs: u64,
+    /// Publishers that wait for room or an answer.
+    waiting: usize,
+}
+
+impl From<OnDisk> for Disk {
+    fn from(figures: OnDisk) -> Self {
+        let OnDisk { segments, bytes, holes, damaged, cleaned, batches, largest_batch, syncs, waiting, .. } = figures;
+        Self { segments, bytes, holes, damaged, cleaned, batches, largest_batch, syncs, waiting }
+    }
 }
 
 fn channel(name: &ChannelName, info: &Info) -> Channel {
@@ -94,6 +126,8 @@ pub async fn summary(app: &App, query: Query<'_>) -> Result<Response<Body>, Refu
         version: env!("CARGO_PKG_VERSION"),
         journal: app.hub.journal().describe(),
         epoch: app.hub.journal().epoch().to_string(),
+        refuses: app.hub.journal().health().err().map(|error| error.to_string()),
+        disk: app.disk.as_ref().map(|disk| disk.figures().into()),
         uptime_seconds: app.started.elapsed().as_secs(),
         connections: crate::metrics::read(&metrics.http.connections) + metrics.sum(|s| &s.subscribers),
         subscribers: metrics.sum(|s| &s.subscribers),
@@ -147,7 +181,7 @@ pub async fn one(app: &App, name: &ChannelName) -> Result<Response<Body>, Refusa
 /// All figures in the text format of Prometheus.
 pub fn prometheus(app: &App) -> Response<Body> {
     let mut registry = Registry::with_prefix("fantail");
-    registry.register_collector(Box::new(Figures(Arc::new(app.metrics.figures(&app.hub)))));
+    registry.register_collector(Box::new(Figures(Arc::new(app.metrics.figures(&app.hub, app.disk.as_deref())))));
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = text::encode(&mut out, &registry);

@@ -1,11 +1,10 @@
 //! `GET /sub/{channel}[/{channel}…]`: opens an event stream, or waits for a single answer (`?wait=`).
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fantail_hub::{ChannelName, Framing, Millis, Profile, StartAt};
+use fantail_hub::{ChannelName, Framing, Profile, StartAt};
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
@@ -18,6 +17,7 @@ use super::reply::Reply;
 use super::takeover::{Errand, Slot, Subscriber, Takeover};
 use super::{App, redirect, table};
 use crate::config;
+use crate::dialect::moment::since;
 use crate::dialect::native::{self, GapStyle, Native};
 use crate::fanout::{AtStop, Style};
 use crate::metrics;
@@ -208,13 +208,19 @@ pub(super) fn keeps_alive(request: &Parts) -> bool {
     request.version == Version::HTTP_11 && !closes
 }
 
+fn after(id: &[u8]) -> StartAt {
+    #[cfg(feature = "faults")]
+    let id = &crate::faults::resume_off_by_one(id)[..];
+    StartAt::After(id.into())
+}
+
 /// Where the subscriber wants to begin. What a browser says when it comes back wins over what its URL says.
 fn start(app: &App, request: &Parts, query: Query<'_>) -> Result<StartAt, Refusal> {
     if let Some(id) = request.headers.get("last-event-id").filter(|id| !id.is_empty()) {
-        return Ok(StartAt::After(id.as_bytes().into()));
+        return Ok(after(id.as_bytes()));
     }
     if let Some(id) = query.get("lastEventId").filter(|id| !id.is_empty()) {
-        return Ok(StartAt::After(id.as_bytes().into()));
+        return Ok(after(id.as_bytes()));
     }
     if let Some(n) = query.number("last")? {
         return Ok(StartAt::Last(n));
@@ -230,32 +236,4 @@ fn start(app: &App, request: &Parts, query: Query<'_>) -> Result<StartAt, Refusa
         _ => None,
     })?;
     Ok(from.unwrap_or(StartAt::Live))
-}
-
-fn since(value: &str, now: Millis) -> Option<Millis> {
-    if let Some(span) = super::query::parse_span(value) {
-        return Some(now.minus(span));
-    }
-    // In a query a plus sign that was not encoded is a space: here that can only be the one before the zone.
-    let time = value.split_once(['T', 't']).filter(|(_, time)| time.contains(' '));
-    let value = time.map_or(Cow::Borrowed(value), |(date, time)| format!("{date}T{}", time.replace(' ', "+")).into());
-    let time: jiff::Timestamp = value.parse().ok()?;
-    Some(Millis(u64::try_from(time.as_millisecond()).unwrap_or(0)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn since_takes_spans_and_rfc_3339() {
-        let now = Millis(1_000_000_000_000);
-        assert_eq!(since("10m", now), Some(Millis(999_999_400_000)));
-        assert_eq!(since("2001-09-09T01:46:40Z", now), Some(now));
-        assert_eq!(since("2001-09-09T03:46:40.5+02:00", now), Some(Millis(1_000_000_000_500)));
-        assert_eq!(since("2001-09-09T03:46:40 02:00", now), Some(now));
-        for bad in ["yesterday", "2001-09-09", "2001-09-09T01:46:40", "", "10"] {
-            assert_eq!(since(bad, now), None, "{bad}");
-        }
-    }
 }

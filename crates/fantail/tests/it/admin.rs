@@ -103,7 +103,7 @@ fn health_and_page_are_there() {
     let server = TestServer::start("");
     let mut client = server.control();
     assert_eq!(client.get("/healthz").text(), "ok\n");
-    assert_eq!(client.get("/readyz").text(), "ready\n");
+    assert_eq!(client.get("/readyz").text(), "{\"ready\":true}\n");
     let page = client.get("/");
     assert_eq!((page.status, page.head.get("content-type")), (200, Some("text/html; charset=utf-8")));
     assert!(page.text().to_ascii_lowercase().starts_with("<!doctype html>"));

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fantail::Server;
-use fantail::config::{Config, Span, Stop};
+use fantail::config::{Config, Journal, JournalUrl, Span, Stop};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::oneshot;
 
@@ -27,11 +27,15 @@ pub(crate) struct TestServer {
 }
 
 impl TestServer {
-    /// A server with this configuration as in a file; ports are chosen for it, and unless `[stop]` is given it stops fast.
+    /// A server with this configuration as in a file; ports are chosen for it, and unless `[journal]` or `[stop]` is given it
+    /// keeps nothing on disk and stops fast.
     pub(crate) fn start(toml: &str) -> Self {
         let mut config = Config::from_toml(toml).expect("a valid configuration");
         config.listen.public = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         config.control.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        if config.journal == Journal::default() {
+            config.journal.url = JournalUrl::Memory;
+        }
         if config.stop == Stop::default() {
             let short = |text: &str| text.parse::<Span>().expect("a span");
             config.stop.frame = short("100ms");
@@ -127,7 +131,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the program with this configuration file on free ports, and waits for its banner.
+    /// Starts the program with this configuration file on free ports, and waits for its banner. Unless the file says where,
+    /// it keeps nothing on disk.
     pub(crate) fn start(toml: &str) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self::start_at(toml, any, any)
@@ -141,6 +146,7 @@ impl Process {
             .env_clear()
             .args(["serve", "--listen", &public.to_string(), "--control", &control.to_string(), "--config"])
             .arg(config.path())
+            .args((!toml.contains("[journal]")).then_some("--ephemeral"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

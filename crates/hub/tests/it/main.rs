@@ -1,10 +1,12 @@
 //! The engine against a plain model of it, and under threads. Knows only the public API.
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+mod archive;
 mod book;
 mod client;
 mod directed;
 mod dress;
+mod history;
 mod model;
 mod ops;
 mod stress;

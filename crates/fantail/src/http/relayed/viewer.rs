@@ -53,7 +53,11 @@ impl World {
         let config = Config::default();
         let budget = Budget::new(100, Arc::new(Semaphore::new(100)), 100);
         let proxy = Proxy::new(&config, &metrics, budget, Stopping { told, window: Duration::ZERO });
-        Self { app: App::new(&config, hub, shards, proxy, metrics), places: Arc::new(Semaphore::new(100)), listener }
+        Self {
+            app: App::new(&config, hub, None, shards, proxy, metrics),
+            places: Arc::new(Semaphore::new(100)),
+            listener,
+        }
     }
 
     pub(super) fn shared(grace: Duration) -> Manner {

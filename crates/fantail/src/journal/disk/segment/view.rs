@@ -1,0 +1,163 @@
+//! Reads one segment: finds channels and entries in its index, and entries' records in its log.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use fantail_hub::tail::Entry;
+use fantail_hub::{Kind, Message, Offset};
+
+use super::super::index::file::Look;
+use super::super::index::{Part, Posting};
+use super::super::log::read_into;
+use super::super::record::{Damage, Record, claim};
+use super::{Segment, State};
+
+/// Records that are read at once.
+const STRETCH: u64 = 128 << 10;
+/// Bytes between two records that are read along with them: about what another call would cost.
+const GAP: u64 = 4 << 10;
+
+/// Somebody's look at a segment, for as long as one question takes.
+#[derive(Debug)]
+pub struct View<'a> {
+    segment: &'a Segment,
+    look: Option<Look>,
+}
+
+/// How far a reading of records came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetched {
+    /// All were whole.
+    Whole,
+    /// The record of this entry is damaged, and those before it were whole.
+    Damaged(Offset),
+}
+
+impl<'a> View<'a> {
+    /// A look at `segment`.
+    pub fn new(segment: &'a Segment) -> io::Result<Self> {
+        let look = match &segment.state {
+            State::Live { .. } => None,
+            State::Sealed(sealed) => Some(sealed.header.look(sealed.index_file()?)),
+        };
+        Ok(Self { segment, look })
+    }
+
+    /// At what it looks.
+    pub fn segment(&self) -> &'a Segment {
+        self.segment
+    }
+
+    /// What is here of the channel with this name and its hash.
+    pub fn part(&mut self, hash: u64, name: &str) -> io::Result<Option<Part>> {
+        match &mut self.look {
+            Some(look) => look.part(hash, name),
+            None => Ok(self.segment.index(|index| index.part(name)).flatten()),
+        }
+    }
+
+    /// Where the newest entry with this hash of an own id may stand.
+    pub fn id(&mut self, hash: u64) -> io::Result<Option<Offset>> {
+        match &mut self.look {
+            Some(look) => look.id(hash),
+            None => Ok(self.segment.index(|index| index.id(hash)).flatten()),
+        }
+    }
+
+    /// Postings of a channel by their numbers, added to `out`.
+    pub fn postings(&mut self, part: &Part, range: Range<u32>, out: &mut Vec<Posting>) -> io::Result<()> {
+        if let Some(look) = &mut self.look {
+            return look.postings(part, range, out);
+        }
+        self.segment.index(|index| out.extend(index.postings(part, range)));
+        Ok(())
+    }
+
+    /// One posting.
+    pub fn posting(&mut self, part: &Part, number: u32) -> io::Result<Posting> {
+        let mut one = Vec::with_capacity(1);
+        self.postings(part, number..number + 1, &mut one)?;
+        Ok(one[0])
+    }
+
+    /// What the entries before this one cost.
+    pub fn cost_before(&mut self, part: &Part, number: u32) -> io::Result<u64> {
+        if number == part.count {
+            return Ok(part.cost);
+        }
+        number.checked_sub(1).map_or(Ok(0), |before| Ok(self.posting(part, before)?.cost))
+    }
+
+    /// The number of the first posting for which `is_before` does not hold; it holds for all before that one.
+    pub fn partition(&mut self, part: &Part, is_before: impl Fn(&Posting) -> bool) -> io::Result<u32> {
+        let (mut low, mut high) = (0, part.count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if is_before(&self.posting(part, middle)?) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// Reads the entries of `postings`, which are one channel's and ascending, and adds them to `out`. `before` is what the
+    /// entries before them cost.
+    pub fn fetch(&self, name: &str, postings: &[Posting], before: u64, out: &mut Vec<Entry>) -> io::Result<Fetched> {
+        let file = self.segment.log_file()?;
+        let end = self.segment.log_bytes();
+        let mut buffer = Vec::new();
+        let (mut first, mut before) = (0, before);
+        while first < postings.len() {
+            let start = postings[first].position;
+            let (mut upto, mut next, mut cost) = (start, first, before);
+            while let Some(posting) = postings.get(next) {
+                // A record has its text and little more; so its cost says how far it can reach.
+                let most = posting.position + (posting.cost - cost) + Record::AROUND as u64;
+                if next > first && (posting.position > upto + GAP || most - start > STRETCH) {
+                    break;
+                }
+                (upto, cost, next) = (upto.max(most.min(end)), posting.cost, next + 1);
+            }
+            read_into(&file, start, usize::try_from(upto.saturating_sub(start)).unwrap_or(0), &mut buffer)?;
+            for posting in &postings[first..next] {
+                let from = (posting.position - start) as usize;
+                let bytes = buffer.get(from..).unwrap_or_default();
+                let mut alone = Vec::new();
+                // The end behind a message costs little, and its record is the message's.
+                let bytes = match claim(bytes).map(|(wanted, _)| wanted) {
+                    Some(wanted) if wanted > bytes.len() && posting.position + wanted as u64 <= end => {
+                        read_into(&file, posting.position, wanted, &mut alone)?;
+                        &alone
+                    }
+                    _ => bytes,
+                };
+                match self.entry(name, posting, bytes) {
+                    Ok(message) => out.push(Entry { offset: posting.offset, message: Arc::new(message) }),
+                    Err(why) => {
+                        if self.segment.report(posting.position) {
+                            let (file, position) = (self.segment.log_path.display(), posting.position);
+                            tracing::error!(%file, position, channel = name, %why, "a record is damaged");
+                        }
+                        return Ok(Fetched::Damaged(posting.offset));
+                    }
+                }
+            }
+            (first, before) = (next, cost);
+        }
+        Ok(Fetched::Whole)
+    }
+
+    fn entry(&self, name: &str, posting: &Posting, bytes: &[u8]) -> Result<Message, Damage> {
+        let (record, _) = Record::decode(bytes, self.segment.salt)?;
+        if record.channel != name || posting.offset < record.offset || posting.offset > record.last() {
+            return Err(Damage::Malformed("it is another than its index says"));
+        }
+        if posting.offset > record.offset {
+            return Ok(Message::kept(record.time, Kind::End, "", None, None));
+        }
+        Ok(Message::kept(record.time, record.kind, record.data, record.event, record.id))
+    }
+}
