@@ -43,6 +43,7 @@ mod subscriber;
 mod svg;
 mod swarm;
 mod target;
+mod torture;
 
 /// Loads Server-Sent Events servers and checks every message
 #[derive(Parser)]
@@ -111,6 +112,11 @@ enum Command {
         #[command(flatten)]
         options: journal::Options,
     },
+    /// Kill, starve and damage a Fantail under load, and prove that nothing acknowledged is lost
+    Torture {
+        #[command(flatten)]
+        options: torture::Options,
+    },
     /// Serve as the comparison's axum server
     #[command(hide = true)]
     PeerAxum { listen: SocketAddr },
@@ -144,6 +150,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Compare { options } => compare::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Proxy { options } => proxy::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Journal { options } => journal::run(&options),
+        Command::Torture { options } => torture::run(&options),
         Command::PeerAxum { listen } => peers::axum::serve(listen).map(|()| ExitCode::SUCCESS),
         Command::GripOrigin { listen } => peers::grip_origin::serve(listen).map(|()| ExitCode::SUCCESS),
         Command::PeerBare { listen } => peers::bare::serve(listen).map(|()| ExitCode::SUCCESS),

@@ -417,6 +417,7 @@ mod tests {
         let retention = Retention::new(limits, []);
         Cleaner::new(10_000, 100).pass(&twin.segments, &retention, Millis(twin.now)).unwrap();
         assert_eq!(before.entries.len(), 9);
+        list.segments().iter().for_each(|segment| segment.evict());
         assert_eq!(page(Millis(twin.now)), before);
     }
 
@@ -431,9 +432,12 @@ mod tests {
         bytes[64 + 6 * record + 20] ^= 1;
         fs::write(first.log_path(), bytes).unwrap();
         twin.limits.messages = 2;
-        twin.clean(1000, 100);
+        rewrite(&twin, 0);
+        assert_eq!(twin.segments.list().holes().len(), 1);
         assert_eq!(twin.walk(0), (vec![4], vec![1, 7]), "1 was dropped, 7 was damaged");
         assert_eq!(twin.walk(1).0, [5, 8]);
+        rewrite(&twin, 0);
+        assert_eq!(twin.walk(0), (vec![4], vec![1, 7]), "it is not forgotten when that is written anew");
     }
 
     #[test]

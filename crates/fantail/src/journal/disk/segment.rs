@@ -271,6 +271,15 @@ impl Segment {
         Ok(())
     }
 
+    /// Closes its files, as happens when many others are read.
+    #[cfg(test)]
+    pub(super) fn evict(&self) {
+        if let State::Sealed(sealed) = &self.state {
+            sealed.files.logs.close(sealed.number);
+            sealed.files.indexes.close(sealed.number);
+        }
+    }
+
     fn log_file(&self) -> io::Result<Arc<File>> {
         match &self.state {
             State::Live { log, .. } => Ok(Arc::clone(log.file())),
