@@ -14,14 +14,20 @@ use crate::scenario::{channels, connect, fairness, fanout, idle, publish};
 
 mod answers;
 mod args;
+mod ask;
+mod callers;
 mod chunked;
 mod clock;
 mod compare;
+mod disk;
 mod head;
+mod interrupt;
+mod journal;
 mod ledger;
 mod lines;
 mod load;
 mod meter;
+mod metrics;
 mod origin;
 mod peers;
 mod procfs;
@@ -37,6 +43,7 @@ mod subscriber;
 mod svg;
 mod swarm;
 mod target;
+mod torture;
 
 /// Loads Server-Sent Events servers and checks every message
 #[derive(Parser)]
@@ -100,6 +107,16 @@ enum Command {
         #[command(flatten)]
         options: proxy::Options,
     },
+    /// Fantail with each of its journals, the same work in turn, and a table
+    Journal {
+        #[command(flatten)]
+        options: journal::Options,
+    },
+    /// Kill, starve and damage a Fantail under load, and prove that nothing acknowledged is lost
+    Torture {
+        #[command(flatten)]
+        options: torture::Options,
+    },
     /// Serve as the comparison's axum server
     #[command(hide = true)]
     PeerAxum { listen: SocketAddr },
@@ -132,6 +149,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Fairness { common, options } => one(&common, |common| fairness::run(common, &options)),
         Command::Compare { options } => compare::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Proxy { options } => proxy::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Journal { options } => journal::run(&options),
+        Command::Torture { options } => torture::run(&options),
         Command::PeerAxum { listen } => peers::axum::serve(listen).map(|()| ExitCode::SUCCESS),
         Command::GripOrigin { listen } => peers::grip_origin::serve(listen).map(|()| ExitCode::SUCCESS),
         Command::PeerBare { listen } => peers::bare::serve(listen).map(|()| ExitCode::SUCCESS),

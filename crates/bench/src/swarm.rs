@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use rustix::time::{
 };
 
 use crate::clock::{self, SECOND};
+use crate::interrupt;
 use crate::ledger::Ledger;
 use crate::load::{End, Load, Pace};
 use crate::origin::{self, Origin};
@@ -22,11 +24,13 @@ use crate::sockets;
 use crate::subscriber::Subscriber;
 use crate::target::{PublishTarget, SubscribeTarget};
 
-/// Events that are handled before publishers and urgent subscribers have their turn: about a millisecond of reading, even
-/// if each brings 64 KiB.
+/// Events that are handled before publishers and urgent subscribers have their turn, and subscribers that were left with more to
+/// read: each about a millisecond of reading, even if all bring as much as they may.
 const EVENTS: usize = 32;
 /// A read takes at most this much.
 const BUFFER: usize = 256 * 1024;
+/// A subscriber is read this much of before others have their turn.
+const SHARE: usize = 64 * 1024;
 /// Connections that are started before the loop looks at the others.
 const CONNECTS: usize = 64;
 /// The token of the first publisher; subscribers come below it.
@@ -40,6 +44,10 @@ const CROWD: usize = 1_000;
 const NAP: u64 = 500_000;
 /// Every subscriber must have read a message after this.
 const WARM_UP: u64 = 60 * SECOND;
+/// What a server may take to notice that subscribers have left, before they come back.
+const PAUSE: u64 = 2 * SECOND;
+/// A number of messages must be taken after this.
+const SENDING: u64 = 300 * SECOND;
 /// A run is given up when nothing more is delivered for so long.
 const STALLED: u64 = 5 * SECOND;
 
@@ -67,6 +75,8 @@ pub(crate) struct Swarm {
     pub(crate) ledger: Ledger,
     /// Subscribers that are still to connect.
     connecting: VecDeque<usize>,
+    /// Subscribers that were left with more to read.
+    unread: VecDeque<usize>,
     /// Subscribers whose connections the server ended.
     dropped: Vec<usize>,
     /// At most so many connections without a head at a time.
@@ -96,6 +106,7 @@ impl Swarm {
             origin: None,
             ledger,
             connecting: VecDeque::new(),
+            unread: VecDeque::new(),
             dropped: Vec::new(),
             connect_window,
             connects: fastrand::usize(..1 << 20),
@@ -113,7 +124,7 @@ impl Swarm {
     }
 
     /// Watches these subscribers before all others.
-    pub(crate) fn make_urgent(&mut self, subscribers: std::ops::Range<usize>) {
+    pub(crate) fn make_urgent(&mut self, subscribers: Range<usize>) {
         for subscriber in &mut self.subscribers[subscribers] {
             subscriber.urgent = true;
         }
@@ -134,7 +145,7 @@ impl Swarm {
     }
 
     /// Lets these subscribers connect in the turns that follow.
-    pub(crate) fn connect(&mut self, subscribers: std::ops::Range<usize>) {
+    pub(crate) fn connect(&mut self, subscribers: Range<usize>) {
         self.ledger.restart_opening();
         self.connecting.extend(subscribers);
     }
@@ -175,7 +186,7 @@ impl Swarm {
     }
 
     /// Ends the connections of these subscribers.
-    pub(crate) fn leave(&mut self, subscribers: std::ops::Range<usize>) {
+    pub(crate) fn leave(&mut self, subscribers: Range<usize>) {
         for subscriber in &mut self.subscribers[subscribers] {
             subscriber.leave(&mut self.ledger);
         }
@@ -244,6 +255,37 @@ impl Swarm {
         self.ledger.restart();
     }
 
+    /// These subscribers of a channel read one message, leave with its id, and miss the next `behind`.
+    pub(crate) fn fall_behind(
+        &mut self,
+        subscribers: Range<usize>,
+        publisher: usize,
+        channel: u32,
+        behind: u64,
+    ) -> anyhow::Result<()> {
+        self.keep_ids(subscribers.clone(), true);
+        self.warm_up(publisher, &[channel])?;
+        self.keep_ids(subscribers.clone(), false);
+        self.leave(subscribers);
+        self.run(clock::now() + PAUSE, |_| false)?;
+        self.send(publisher, vec![channel], behind)
+    }
+
+    fn keep_ids(&mut self, subscribers: Range<usize>, keep: bool) {
+        for subscriber in &mut self.subscribers[subscribers] {
+            subscriber.keep_id = keep;
+        }
+    }
+
+    /// Publishes so many messages to these channels in turn, as fast as they are taken.
+    pub(crate) fn send(&mut self, publisher: usize, channels: Vec<u32>, count: u64) -> anyhow::Result<()> {
+        self.publishers[publisher].start(Load::new(channels, Pace::FlatOut { window: None }, End::Count(count)));
+        if count > 0 && !self.run(clock::now() + SENDING, |swarm| swarm.publishers[publisher].is_done())? {
+            bail!("{count} publishes were not taken in five minutes");
+        }
+        Ok(())
+    }
+
     /// Turns until `done`, at most until `deadline`; says whether it was done.
     pub(crate) fn run(&mut self, deadline: u64, mut done: impl FnMut(&Self) -> bool) -> anyhow::Result<bool> {
         while !done(self) {
@@ -269,6 +311,7 @@ impl Swarm {
 
     /// One turn: what is due is sent, then one batch of each poller's news is read, waiting for it until `until`.
     fn turn(&mut self, until: u64) -> anyhow::Result<()> {
+        interrupt::check()?;
         self.start_connects()?;
         let mut due = until;
         for publisher in &mut self.publishers {
@@ -283,8 +326,10 @@ impl Swarm {
             steady = next < now + NAP;
             due = due.min(next);
         }
+        self.read_on();
         let now = clock::now();
-        let more = !self.connecting.is_empty() && self.ledger.waiting < self.connect_window as u64;
+        let more =
+            !self.unread.is_empty() || !self.connecting.is_empty() && self.ledger.waiting < self.connect_window as u64;
         if due <= now || more || self.news == EVENTS || self.urgent_news == EVENTS {
             self.read_crowd(Some(Duration::ZERO))?;
             self.read_urgent(Some(Duration::ZERO))
@@ -311,8 +356,33 @@ impl Swarm {
         self.dispatch()
     }
 
+    /// Comes back to subscribers that were left with more to read.
+    fn read_on(&mut self) {
+        for _ in 0..self.unread.len().min(EVENTS) {
+            let Some(index) = self.unread.pop_front() else { break };
+            // What their pollers told meanwhile, such as the end of a stream, was passed over.
+            self.read(index, true);
+        }
+    }
+
+    fn read(&mut self, index: usize, hangup: bool) {
+        let subscriber = &mut self.subscribers[index];
+        if subscriber.stream.is_none() {
+            subscriber.unread = false;
+            return; // old news of a connection that is over
+        }
+        subscriber.ready(hangup, &mut self.buffer[..SHARE], &mut self.ledger);
+        if subscriber.stream.is_none() {
+            subscriber.unread = false;
+            self.dropped.push(index);
+        } else if subscriber.unread {
+            self.unread.push_back(index);
+        }
+    }
+
     fn dispatch(&mut self) -> anyhow::Result<()> {
-        for event in &self.events {
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
             match event.token() {
                 TIMER | URGENT => {}
                 Token(token) if token >= origin::FIRST => {
@@ -325,18 +395,13 @@ impl Swarm {
                     self.publishers[token - FIRST_PUBLISHER].ready(&mut self.buffer, self.urgent.registry())?;
                 }
                 Token(token) => {
-                    let hangup = event.is_read_closed() || event.is_error();
-                    let subscriber = &mut self.subscribers[token];
-                    if subscriber.stream.is_none() {
-                        continue; // old news of a connection that is over
-                    }
-                    subscriber.ready(hangup, &mut self.buffer, &mut self.ledger);
-                    if subscriber.stream.is_none() {
-                        self.dropped.push(token);
+                    if !self.subscribers[token].unread {
+                        self.read(token, event.is_read_closed() || event.is_error());
                     }
                 }
             }
         }
+        self.events = events;
         Ok(())
     }
 

@@ -6,6 +6,8 @@ pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod fanout;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod http;
 pub mod journal;
 pub mod listen;

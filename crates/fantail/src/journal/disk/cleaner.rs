@@ -121,19 +121,34 @@ impl Cleaner {
         let mut plans = self.plans(&sealed, &live, now);
         census
             .take(|resident| {
-                for plan in &mut plans {
+                for (plan, _) in &mut plans {
                     plan.note(&resident, general);
                 }
                 Ok(())
             })
             .map_err(source)?;
         let mut outcome = Outcome { segments: sealed.len(), live: live.iter().sum(), ..Outcome::default() };
-        for plan in plans {
+        let mut failed = None;
+        for (plan, live) in plans {
             let (count, before) = (plan.segments().len(), plan.log_bytes());
-            if let Some(after) = plan.carry_out(segments, general)? {
-                outcome.cleaned += count;
-                outcome.freed += before.saturating_sub(after);
+            let mut done = plan.carry_out(segments, general);
+            if live == 0 && done.as_ref().is_err_and(is_full) {
+                // Otherwise a full disk would keep what is dead for want of room to say that it is.
+                done = plan.give_up_logs().and_then(|()| plan.carry_out(segments, general));
             }
+            match done {
+                Ok(None) => {}
+                Ok(Some(after)) => {
+                    outcome.cleaned += count;
+                    outcome.freed += before.saturating_sub(after);
+                }
+                // The next one may need less room.
+                Err(error) if is_full(&error) => failed = failed.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         let spared = || sealed.iter().zip(&live).filter(|(segment, live)| self.wants(segment, **live));
         let spared = spared().filter_map(|(segment, _)| self.spared(segment)).filter(|&until| until > now).min();
@@ -144,8 +159,8 @@ impl Cleaner {
         Ok(outcome)
     }
 
-    /// Which runs of segments to write anew, oldest first.
-    fn plans(&self, sealed: &[Arc<Segment>], live: &[u64], now: Millis) -> Vec<Plan> {
+    /// Which runs of segments to write anew, oldest first, and how many bytes of each are needed.
+    fn plans(&self, sealed: &[Arc<Segment>], live: &[u64], now: Millis) -> Vec<(Plan, u64)> {
         let (mut plans, mut rows) = (Vec::new(), 0);
         let mut first = 0;
         while first < sealed.len() {
@@ -163,7 +178,7 @@ impl Cleaner {
                 if rows > MOST_ROWS && !plans.is_empty() {
                     break;
                 }
-                plans.push(Plan::new(first, &sealed[first..end]));
+                plans.push((Plan::new(first, &sealed[first..end]), run.live));
             }
             first = end.max(first + 1);
         }
@@ -180,6 +195,10 @@ impl Cleaner {
     fn wants(&self, segment: &Segment, live: u64) -> bool {
         live <= self.segment / 2 || is_wasteful(segment, live)
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Less than half of what it holds is needed.
@@ -259,5 +278,197 @@ impl Highest {
         {
             self.dropped = self.dropped.max(lowest);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::query::Query;
+    use super::super::query::model::{Step, Twin};
+    use super::*;
+
+    fn files(twin: &Twin) -> usize {
+        fs::read_dir(twin.segments.dir()).unwrap().count()
+    }
+
+    fn sealed(twin: &mut Twin, segments: usize, each: usize) {
+        for _ in 0..segments {
+            (0..each).for_each(|n| twin.say_plain(n % 3, 5));
+            twin.apply(&Step::Roll { seal: true });
+        }
+    }
+
+    /// Writes one segment anew, and no other.
+    fn rewrite(twin: &Twin, number: usize) {
+        let list = twin.segments.list();
+        let sealed: Vec<_> = list.segments().iter().filter(|segment| segment.is_sealed()).cloned().collect();
+        let mut plan = Plan::new(number, &sealed[number..=number]);
+        let (limits, now) = (|_: &str| twin.limits, Millis(twin.now));
+        let census = Census { segments: &sealed, general: list.general(), limits: &limits, now };
+        let noted = census.take(|resident| {
+            plan.note(&resident, list.general());
+            Ok(())
+        });
+        assert!(noted.is_ok() && plan.carry_out(&twin.segments, list.general()).unwrap().is_some());
+    }
+
+    #[test]
+    fn pass_where_all_has_expired_leaves_floors_and_no_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 3, 9);
+        twin.limits.age = Duration::from_secs(1);
+        twin.now += 5000;
+        let outcome = twin.clean(10_000, 100);
+        assert_eq!((outcome.segments, outcome.cleaned, outcome.live), (3, 3, 0));
+        assert!(outcome.freed > 1000);
+        twin.check();
+        assert_eq!((files(&twin), twin.segments.list().segments()[0].log_bytes()), (3, START));
+        let again = twin.clean(10_000, 100);
+        assert_eq!(again.cleaned, 0, "floors alone are not written again");
+    }
+
+    #[test]
+    fn pass_where_nothing_is_left_to_tell_takes_the_segment_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 3, 3);
+        twin.limits.age = Duration::from_secs(1);
+        twin.now += 5000;
+        rewrite(&twin, 1);
+        assert_eq!(twin.segments.list().segments().len(), 4, "its floors are all that is left of it");
+        rewrite(&twin, 2);
+        rewrite(&twin, 1);
+        assert_eq!((twin.segments.list().segments().len(), files(&twin)), (3, 5), "the newer one has newer floors");
+        rewrite(&twin, 0);
+        assert_eq!(twin.segments.list().segments()[0].base(), Offset(1), "the oldest stays");
+        twin.check();
+    }
+
+    #[test]
+    fn logs_that_are_given_up_on_a_full_disk_change_no_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 3, 9);
+        twin.limits.age = Duration::from_secs(1);
+        twin.now += 5000;
+        let plan = Plan::new(0, &twin.segments.list().segments()[..2]);
+        plan.give_up_logs().unwrap();
+        assert_eq!(fs::metadata(twin.segments.list().segments()[0].log_path()).unwrap().len(), 0);
+        twin.check();
+        twin.apply(&Step::Restart);
+        twin.check();
+        assert_eq!(twin.clean(10_000, 100).cleaned, 3);
+        twin.check();
+    }
+
+    #[test]
+    fn floors_beyond_the_limit_are_told_by_one_that_hides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        let clear =
+            |channel| Step::Say { channel, text: 5, end: false, then_end: false, clears: true, id: 0, later: 1 };
+        twin.say_plain(0, 5);
+        twin.say_plain(1, 5);
+        twin.say_plain(2, 5);
+        twin.apply(&Step::Roll { seal: true });
+        // Channel 0 goes on from its first message; the others expire.
+        let old = twin.limits;
+        twin.limits.age = Duration::from_secs(1);
+        let limits = |name: &str| if name == "a" { old } else { twin.limits };
+        twin.now += 5000;
+        let retention = Retention::new(twin.limits, [("a".to_owned(), old)]);
+        Cleaner::new(10_000, 1).pass(&twin.segments, &retention, Millis(twin.now)).unwrap();
+        assert_eq!(twin.segments.list().general(), Offset(2));
+        let head = |name| twin.segments.head(name, limits(name), Millis(twin.now)).unwrap();
+        assert_eq!((head("a").floor, head("a").messages), (Offset(0), 1), "what is there is not hidden");
+        assert_eq!((head("b").floor, head("b").last), (Offset(2), Offset(0)), "it is forgotten, but not its gap");
+        assert_eq!((head("never").floor, head("channel.of.somebody").floor), (Offset(2), Offset(3)));
+        // Whoever comes back is behind the floor.
+        twin.apply(&clear(1));
+        assert_eq!(twin.segments.head("b", old, Millis(twin.now)).unwrap().floor, Offset(2));
+    }
+
+    #[test]
+    fn limit_that_is_raised_later_shows_no_gap_as_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 2, 9);
+        let unlimited = twin.limits;
+        twin.limits.messages = 1;
+        // The first one is written anew; the second one is cut by the limit alone.
+        rewrite(&twin, 0);
+        twin.limits = unlimited;
+        assert_eq!(twin.walk(0), (vec![12, 15, 18], vec![7]));
+    }
+
+    #[test]
+    fn reader_in_the_middle_keeps_the_segments_that_it_began_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 3, 9);
+        let list = twin.segments.list();
+        let page = |now| Query::new(&list, "a", twin.limits, now).page(1, 1 << 20, Offset(100)).unwrap();
+        let before = page(Millis(twin.now));
+        let mut limits = twin.limits;
+        limits.messages = 1;
+        let retention = Retention::new(limits, []);
+        Cleaner::new(10_000, 100).pass(&twin.segments, &retention, Millis(twin.now)).unwrap();
+        assert_eq!(before.entries.len(), 9);
+        list.segments().iter().for_each(|segment| segment.evict());
+        assert_eq!(page(Millis(twin.now)), before);
+    }
+
+    #[test]
+    fn damaged_record_is_left_behind_as_a_hole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 1, 9);
+        let first = Arc::clone(&twin.segments.list().segments()[0]);
+        let mut bytes = fs::read(first.log_path()).unwrap();
+        let record = (bytes.len() - 64) / 9;
+        bytes[64 + 6 * record + 20] ^= 1;
+        fs::write(first.log_path(), bytes).unwrap();
+        twin.limits.messages = 2;
+        rewrite(&twin, 0);
+        assert_eq!(twin.segments.list().holes().len(), 1);
+        assert_eq!(twin.walk(0), (vec![4], vec![1, 7]), "1 was dropped, 7 was damaged");
+        assert_eq!(twin.walk(1).0, [5, 8]);
+        rewrite(&twin, 0);
+        assert_eq!(twin.walk(0), (vec![4], vec![1, 7]), "it is not forgotten when that is written anew");
+    }
+
+    #[test]
+    fn small_segments_are_joined_and_large_ones_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 4, 9);
+        twin.say_plain(0, 9000);
+        twin.apply(&Step::Roll { seal: true });
+        sealed(&mut twin, 4, 9);
+        twin.clean(10_000, 100);
+        assert_eq!(twin.segments.list().segments().len(), 4, "four, the large one, four, the open one");
+        twin.check();
+        assert_eq!(twin.clean(10_000, 100).cleaned, 0);
+    }
+
+    #[test]
+    fn pass_is_due_when_much_was_sealed_or_something_may_have_expired() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        twin.limits.age = Duration::from_mins(3);
+        let retention = Retention::new(twin.limits, []);
+        let mut cleaner = Cleaner::new(400, 100);
+        assert!(!cleaner.due(&twin.segments, &retention, Millis(twin.now)), "nothing is sealed");
+        sealed(&mut twin, 1, 3);
+        assert!(cleaner.due(&twin.segments, &retention, Millis(twin.now)));
+        cleaner.pass(&twin.segments, &retention, Millis(twin.now)).unwrap();
+        assert!(!cleaner.due(&twin.segments, &retention, Millis(twin.now)));
+        assert!(!cleaner.due(&twin.segments, &retention, Millis(twin.now + 90_000)), "nothing is old enough");
+        assert!(cleaner.due(&twin.segments, &retention, Millis(twin.now + 180_000)));
+        sealed(&mut twin, 3, 9);
+        assert!(cleaner.due(&twin.segments, &retention, Millis(twin.now)), "much was sealed");
     }
 }

@@ -123,6 +123,10 @@ struct Judged {
 }
 
 fn judge(fence: Found, last: Offset, is_new: bool) -> Judged {
+    #[cfg(feature = "faults")]
+    if crate::faults::offsets_reused(last).is_some() {
+        return Judged { hole: None, stored: last, given: last };
+    }
     let (upto, given) = match fence {
         Found::Missing if is_new => (last, last),
         Found::Missing | Found::Damaged => {
@@ -203,7 +207,13 @@ impl Takeover<'_> {
 
     fn take_one(&self, log: LogFile, is_newest: bool, taken: &mut Taken) -> io::Result<()> {
         let size = log.size()?;
-        let Rebuilt { index, end, damaged } = self.rebuild(&log, is_newest)?;
+        let rebuilt = Index::rebuild(&log, self.bound)?;
+        #[cfg(feature = "faults")]
+        let rebuilt = match crate::faults::offsets_reused(rebuilt.index.last()) {
+            Some(bound) if is_newest => Index::rebuild(&log, bound)?,
+            _ => rebuilt,
+        };
+        let Rebuilt { index, end, damaged } = rebuilt;
         let file = log.path().display();
         for (position, upto, why) in &damaged {
             self.counts.damaged();
@@ -229,10 +239,6 @@ impl Takeover<'_> {
             taken.unsealed.push(segment);
         }
         Ok(())
-    }
-
-    fn rebuild(&self, log: &LogFile, _is_newest: bool) -> io::Result<Rebuilt> {
-        Index::rebuild(log, self.bound)
     }
 }
 
