@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
                 sheet.columns.push(Column { title, version, configuration });
                 peers.push(peer);
             }
-            Some(why) => sheet.missing.push(format!("{title} was not measured: {why}")),
+            Some(why) => sheet.notes.push(format!("{title} was not measured: {why}")),
         }
     }
     for round in 1..=options.rounds {

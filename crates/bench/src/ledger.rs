@@ -214,6 +214,12 @@ impl Ledger {
         (self.corrupt, self.foreign, self.comments) = (0, 0, 0);
     }
 
+    /// What a group was still to get is not expected of the server any more: its subscribers were sent away.
+    pub(crate) fn excuse(&mut self, group: usize) {
+        let group = &mut self.groups[group];
+        group.expected -= group.outstanding();
+    }
+
     /// Deliveries that are still to come, of all groups.
     pub(crate) fn outstanding(&self) -> u64 {
         self.groups.iter().map(Group::outstanding).sum()
@@ -269,6 +275,17 @@ mod tests {
         }
         assert_eq!((ledger.faults(), ledger.delivered()), (vec![], 3));
         assert_eq!(ledger.groups[0].latency.max(), 5);
+    }
+
+    #[test]
+    fn excuse_takes_what_is_outstanding_and_nothing_else() {
+        let (mut ledger, mut cursors) = ledger();
+        let stamps: Vec<_> = (0..3).map(|n| ledger.publish(1, n)).collect();
+        ledger.deliver(0, &mut cursors, stamps[1], 100, 5);
+        ledger.deliver(0, &mut cursors, stamps[0], 100, 5);
+        ledger.excuse(0);
+        assert_eq!(ledger.outstanding(), 0);
+        assert_eq!(ledger.faults(), ["1 messages repeated or out of order"]);
     }
 
     #[test]

@@ -14,14 +14,20 @@ use crate::scenario::{channels, connect, fairness, fanout, idle, publish};
 
 mod answers;
 mod args;
+mod ask;
+mod callers;
 mod chunked;
 mod clock;
 mod compare;
+mod disk;
 mod head;
+mod interrupt;
+mod journal;
 mod ledger;
 mod lines;
 mod load;
 mod meter;
+mod metrics;
 mod origin;
 mod peers;
 mod procfs;
@@ -106,6 +112,11 @@ enum Command {
         #[command(flatten)]
         options: torture::Options,
     },
+    /// Fantail with each of its journals, the same work in turn, and a table
+    Journal {
+        #[command(flatten)]
+        options: journal::Options,
+    },
     /// Serve as the comparison's axum server
     #[command(hide = true)]
     PeerAxum { listen: SocketAddr },
@@ -139,6 +150,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Compare { options } => compare::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Proxy { options } => proxy::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Torture { options } => torture::run(&options),
+        Command::Journal { options } => journal::run(&options),
         Command::PeerAxum { listen } => peers::axum::serve(listen).map(|()| ExitCode::SUCCESS),
         Command::GripOrigin { listen } => peers::grip_origin::serve(listen).map(|()| ExitCode::SUCCESS),
         Command::PeerBare { listen } => peers::bare::serve(listen).map(|()| ExitCode::SUCCESS),

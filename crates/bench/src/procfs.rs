@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 
 /// What the scheduler gave, by thread.
 pub(crate) type Cpu = HashMap<(u32, u32), Share>;
@@ -67,11 +68,20 @@ pub(crate) fn pss(pids: &[u32]) -> u64 {
     pids.iter().filter_map(|pid| parse_kilobytes(&read(pid), "Pss:")).sum()
 }
 
-/// Resident memory of a process in bytes: now, and the most so far.
-pub(crate) fn resident(pid: u32) -> (u64, u64) {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let read = |field| parse_kilobytes(&status, field).unwrap_or(0);
-    (read("VmRSS:"), read("VmHWM:"))
+/// Resident memory of these processes, in bytes: now, and the most since [`forget_peak`].
+pub(crate) fn resident(pids: &[u32]) -> (u64, u64) {
+    let (mut now, mut peak) = (0, 0);
+    for pid in pids {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        now += parse_kilobytes(&status, "VmRSS:").unwrap_or(0);
+        peak += parse_kilobytes(&status, "VmHWM:").unwrap_or(0);
+    }
+    (now, peak)
+}
+
+/// Lets the peak of [`resident`] begin anew.
+pub(crate) fn forget_peak(pids: &[u32]) -> io::Result<()> {
+    pids.iter().try_for_each(|pid| fs::write(format!("/proc/{pid}/clear_refs"), "5"))
 }
 
 /// What the kernel holds for sockets: TCP buffers, and all slabs, in bytes. Both are of the whole machine.
@@ -116,12 +126,22 @@ mod tests {
     }
 
     #[test]
+    fn procfs_peak_begins_anew_once_forgotten() {
+        let own = [std::process::id()];
+        let peak = || resident(&own).1;
+        let much = vec![1u8; 256 << 20];
+        assert!(resident(&own).0 >= much.len() as u64);
+        drop(std::hint::black_box(much));
+        let before = peak();
+        forget_peak(&own).unwrap();
+        assert!(peak() + (128 << 20) < before, "{} is still the peak after {before}", peak());
+    }
+
+    #[test]
     fn procfs_own_process_has_time_and_memory() {
         let own = family(&[std::process::id()]);
         let before = cpu(&own);
         assert!(pss(&own) > 0);
-        let (now, most) = resident(std::process::id());
-        assert!(0 < now && now <= most);
         assert!(!before.is_empty());
         assert_eq!(cpu_between(&before, &before), Share::default());
     }

@@ -79,7 +79,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
                 sheet.columns.push(Column { title, version, configuration });
                 proxies.push(proxy);
             }
-            Some(why) => sheet.missing.push(format!("{title} was not measured: {why}")),
+            Some(why) => sheet.notes.push(format!("{title} was not measured: {why}")),
         }
     }
     let mut works: Vec<Work> = chosen(&options.scenarios).into_iter().flat_map(|case| case.works(options)).collect();

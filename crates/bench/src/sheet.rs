@@ -46,8 +46,8 @@ pub(crate) struct Sheet {
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Row>,
     pub(crate) outcomes: Vec<Outcome>,
-    /// Servers that could not be measured, and why.
-    pub(crate) missing: Vec<String>,
+    /// What a reader must know beside the figures: servers that could not be measured, and why; where data lay.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Where to write the sheet.
@@ -74,9 +74,14 @@ impl Sheet {
         write(&files.json, &serde_json::to_string_pretty(&self.outcomes)?)
     }
 
+    /// Every run has its figures.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.outcomes.iter().all(|outcome| outcome.report.faults.is_empty())
+    }
+
     fn table(&self) -> String {
         let mut out = String::from("| what |");
-        let mut notes = self.missing.clone();
+        let mut notes = self.notes.clone();
         for column in &self.columns {
             let _ = write!(out, " {} |", column.title);
         }
@@ -145,8 +150,8 @@ mod tests {
     fn sheet() -> Sheet {
         let column = |title| Column { title, version: "1".into(), configuration: "none" };
         let row = Row { case: "fanout".into(), what: "latency".into(), figure: "latency p99", unit: "ms" };
-        let missing = vec!["Pushpin was not measured: pushpin is not installed".to_owned()];
-        Sheet { columns: vec![column("a"), column("b"), column("c")], rows: vec![row], outcomes: Vec::new(), missing }
+        let notes = vec!["Pushpin was not measured: pushpin is not installed".to_owned()];
+        Sheet { columns: vec![column("a"), column("b"), column("c")], rows: vec![row], outcomes: Vec::new(), notes }
     }
 
     fn outcome(server: &'static str, value: Option<f64>) -> Outcome {
@@ -164,6 +169,15 @@ mod tests {
         assert_eq!(spread(vec![4.0]).unwrap(), "4.00");
         assert_eq!(spread(vec![5.0, 3.0, 4.0]).unwrap(), "4.00 (3.00 – 5.00)");
         assert_eq!(spread(vec![3.0, 4.0]).unwrap(), "3.50 (3.00 – 4.00)");
+    }
+
+    #[test]
+    fn sheet_with_a_fault_is_not_sound() {
+        let mut sheet = sheet();
+        sheet.outcomes = vec![outcome("a", Some(4.0))];
+        assert!(sheet.is_sound());
+        sheet.outcomes.push(outcome("b", None));
+        assert!(!sheet.is_sound());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use rustix::time::{
 };
 
 use crate::clock::{self, SECOND};
+use crate::interrupt;
 use crate::ledger::Ledger;
 use crate::load::{End, Load, Pace};
 use crate::origin::{self, Origin};
@@ -40,6 +42,10 @@ const CROWD: usize = 1_000;
 const NAP: u64 = 500_000;
 /// Every subscriber must have read a message after this.
 const WARM_UP: u64 = 60 * SECOND;
+/// What a server may take to notice that subscribers have left, before they come back.
+const PAUSE: u64 = 2 * SECOND;
+/// A number of messages must be taken after this.
+const SENDING: u64 = 300 * SECOND;
 /// A run is given up when nothing more is delivered for so long.
 const STALLED: u64 = 5 * SECOND;
 
@@ -113,7 +119,7 @@ impl Swarm {
     }
 
     /// Watches these subscribers before all others.
-    pub(crate) fn make_urgent(&mut self, subscribers: std::ops::Range<usize>) {
+    pub(crate) fn make_urgent(&mut self, subscribers: Range<usize>) {
         for subscriber in &mut self.subscribers[subscribers] {
             subscriber.urgent = true;
         }
@@ -134,7 +140,7 @@ impl Swarm {
     }
 
     /// Lets these subscribers connect in the turns that follow.
-    pub(crate) fn connect(&mut self, subscribers: std::ops::Range<usize>) {
+    pub(crate) fn connect(&mut self, subscribers: Range<usize>) {
         self.ledger.restart_opening();
         self.connecting.extend(subscribers);
     }
@@ -175,7 +181,7 @@ impl Swarm {
     }
 
     /// Ends the connections of these subscribers.
-    pub(crate) fn leave(&mut self, subscribers: std::ops::Range<usize>) {
+    pub(crate) fn leave(&mut self, subscribers: Range<usize>) {
         for subscriber in &mut self.subscribers[subscribers] {
             subscriber.leave(&mut self.ledger);
         }
@@ -244,6 +250,37 @@ impl Swarm {
         self.ledger.restart();
     }
 
+    /// These subscribers of a channel read one message, leave with its id, and miss the next `behind`.
+    pub(crate) fn fall_behind(
+        &mut self,
+        subscribers: Range<usize>,
+        publisher: usize,
+        channel: u32,
+        behind: u64,
+    ) -> anyhow::Result<()> {
+        self.keep_ids(subscribers.clone(), true);
+        self.warm_up(publisher, &[channel])?;
+        self.keep_ids(subscribers.clone(), false);
+        self.leave(subscribers);
+        self.run(clock::now() + PAUSE, |_| false)?;
+        self.send(publisher, vec![channel], behind)
+    }
+
+    fn keep_ids(&mut self, subscribers: Range<usize>, keep: bool) {
+        for subscriber in &mut self.subscribers[subscribers] {
+            subscriber.keep_id = keep;
+        }
+    }
+
+    /// Publishes so many messages to these channels in turn, as fast as they are taken.
+    pub(crate) fn send(&mut self, publisher: usize, channels: Vec<u32>, count: u64) -> anyhow::Result<()> {
+        self.publishers[publisher].start(Load::new(channels, Pace::FlatOut { window: None }, End::Count(count)));
+        if count > 0 && !self.run(clock::now() + SENDING, |swarm| swarm.publishers[publisher].is_done())? {
+            bail!("{count} publishes were not taken in five minutes");
+        }
+        Ok(())
+    }
+
     /// Turns until `done`, at most until `deadline`; says whether it was done.
     pub(crate) fn run(&mut self, deadline: u64, mut done: impl FnMut(&Self) -> bool) -> anyhow::Result<bool> {
         while !done(self) {
@@ -269,6 +306,7 @@ impl Swarm {
 
     /// One turn: what is due is sent, then one batch of each poller's news is read, waiting for it until `until`.
     fn turn(&mut self, until: u64) -> anyhow::Result<()> {
+        interrupt::check()?;
         self.start_connects()?;
         let mut due = until;
         for publisher in &mut self.publishers {

@@ -192,7 +192,7 @@ fn storm(options: &Options, seed: u64, work: &Path, directory: &Path, space: Spa
     summary.slowest_start_ms = slowest_start * 1000 / SECOND;
     (summary.server_memory, summary.server_memory_most, summary.server_descriptors) =
         (server_memory, server_memory_most, server_descriptors);
-    summary.checker_memory = procfs::resident(std::process::id()).0;
+    summary.checker_memory = procfs::resident(&[std::process::id()]).0;
     Ok(summary)
 }
 

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::interrupt;
+
 /// How long a server may take to listen, and to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -40,6 +42,23 @@ impl Process {
         self.child.id()
     }
 
+    /// Ends it as a crash would.
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().with_context(|| format!("cannot kill {}", self.name))?;
+        self.child.wait().with_context(|| format!("cannot wait for {}", self.name))?;
+        Ok(())
+    }
+
+    /// It has come to its end by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// What it has printed so far.
+    pub(crate) fn output(&self) -> String {
+        std::fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
     /// Waits until something accepts connections there.
     pub(crate) fn wait_listening(&self, address: SocketAddr) -> anyhow::Result<()> {
         self.wait(&format!("listen on {address}"), || TcpStream::connect(address).is_ok())
@@ -61,9 +80,9 @@ impl Process {
     fn wait(&self, what: &str, mut done: impl FnMut() -> bool) -> anyhow::Result<()> {
         let since = Instant::now();
         while !done() {
+            interrupt::check()?;
             if since.elapsed() > PATIENCE {
-                let output = std::fs::read_to_string(&self.output).unwrap_or_default();
-                bail!("{} does not {what}: {output}", self.name);
+                bail!("{} does not {what}: {}", self.name, self.output());
             }
             sleep(Duration::from_millis(50));
         }
@@ -73,12 +92,16 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // Once waited for, its id may be another's.
+        if self.has_ended() {
+            return;
+        }
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);
         }
         let since = Instant::now();
         while since.elapsed() < PATIENCE {
-            if !matches!(self.child.try_wait(), Ok(None)) {
+            if self.has_ended() {
                 return;
             }
             sleep(Duration::from_millis(20));

@@ -5,7 +5,6 @@ use clap::Args;
 
 use crate::args::Common;
 use crate::clock::{self, SECOND};
-use crate::load::{End, Load, Pace};
 use crate::meter::Meter;
 use crate::procfs;
 use crate::report::Report;
@@ -15,8 +14,6 @@ use crate::target::{Format, PublishTarget, Template};
 
 /// What a server may take to come to rest before its memory is read.
 const SETTLE: u64 = 2 * SECOND;
-/// A load is given up after this.
-const DEADLINE: u64 = 300 * SECOND;
 /// Messages in a request that fills channels.
 const BATCH: usize = 1000;
 
@@ -56,11 +53,11 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     let spread: Vec<u32> = rest.iter().copied().step_by((rest.len() / few).max(1)).take(few).collect();
     let memory = || procfs::pss(&procfs::family(&common.pid)) as f64;
 
-    send(&mut swarm, 1, first.clone(), few as u64)?;
+    swarm.send(1, first.clone(), few as u64)?;
     cost(&mut swarm, common, &mut report, "few", first, publishes)?;
     let before = memory();
     let count = rest.len() as u64;
-    send(&mut swarm, 1, rest, count)?;
+    swarm.send(1, rest, count)?;
     swarm.run(clock::now() + SETTLE, |_| false)?;
     let after = memory();
     report.figure("memory per channel", (after - before) / count as f64, "bytes");
@@ -78,19 +75,11 @@ fn cost(
     publishes: u64,
 ) -> anyhow::Result<()> {
     let meter = Meter::start(&common.pid);
-    send(swarm, 0, channels, publishes)?;
+    swarm.send(0, channels, publishes)?;
     let usage = meter.stop();
     let rate = publishes as f64 * SECOND as f64 / usage.elapsed as f64;
     report.figure(&format!("publishes per second, {with}"), rate, "1/s");
     let server = usage.server.unwrap_or(0) as f64;
     report.figure(&format!("server CPU per publish, {with}"), server / 1000.0 / publishes as f64, "µs");
-    Ok(())
-}
-
-fn send(swarm: &mut Swarm, publisher: usize, channels: Vec<u32>, count: u64) -> anyhow::Result<()> {
-    let load = Load::new(channels, Pace::FlatOut { window: None }, End::Count(count));
-    swarm.publishers[publisher].start(load);
-    let done = swarm.run(clock::now() + DEADLINE, |swarm| swarm.publishers[publisher].is_done())?;
-    anyhow::ensure!(done, "{count} publishes were not taken in five minutes");
     Ok(())
 }

@@ -10,8 +10,6 @@ use crate::report::Report;
 use crate::sockets::allow_descriptors;
 use crate::swarm::Swarm;
 
-/// What a server may take to notice that everybody has left, before they come back.
-const PAUSE: u64 = 2 * SECOND;
 /// A run is given up after this.
 const DEADLINE: u64 = 120 * SECOND;
 
@@ -48,7 +46,8 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     }
     if behind > 0 {
         swarm.connect_all()?;
-        fall_behind(&mut swarm, subscribers, behind)?;
+        swarm.warm_up(1, &[1])?;
+        swarm.fall_behind(0..subscribers, 0, 0, behind)?;
     } else if bystanders > 0 {
         swarm.connect(subscribers..subscribers + bystanders);
         swarm.wait_open(bystanders as u64)?;
@@ -85,19 +84,4 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     }
     report.usage(&usage, "client", subscribers as u64);
     Ok(report.check(&swarm.ledger))
-}
-
-/// The first `count` subscribers read one message, leave with its id, and miss the next `behind`.
-fn fall_behind(swarm: &mut Swarm, count: usize, behind: u64) -> anyhow::Result<()> {
-    for subscriber in &mut swarm.subscribers[..count] {
-        subscriber.keep_id = true;
-    }
-    swarm.warm_up(0, &[0])?;
-    swarm.warm_up(1, &[1])?;
-    swarm.leave(0..count);
-    let back = clock::now() + PAUSE;
-    swarm.run(back, |_| false)?;
-    swarm.publishers[0].start(Load::new(vec![0], Pace::FlatOut { window: None }, End::Count(behind)));
-    swarm.run(back + 10 * SECOND, |swarm| swarm.publishers[0].is_done())?;
-    Ok(())
 }

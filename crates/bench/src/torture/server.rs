@@ -105,7 +105,7 @@ impl Server {
     /// Its memory, its greatest so far, and its open descriptors.
     pub(super) fn resources(&self) -> (u64, u64, usize) {
         let Some(id) = self.id() else { return (0, 0, 0) };
-        let (now, most) = procfs::resident(id);
+        let (now, most) = procfs::resident(&[id]);
         (now, most, fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count))
     }
 

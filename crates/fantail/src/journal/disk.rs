@@ -1,11 +1,12 @@
 //! The disk journal: one log for all channels, cut into segments, with an index beside each.
 //!
-//! A thread commits (`commit`), another seals what is full (`sealer`), another gives space back (`cleaner`), and a few read
+//! A thread commits (`commit`), another seals what is full (`sealer`), another gives space back (`cleaning`), and a few read
 //! (`readers`). What they share is the list of segments.
 
 pub mod census;
 pub mod checked;
 pub mod cleaner;
+pub mod cleaning;
 pub mod commit;
 pub mod directory;
 pub mod fence;
@@ -42,6 +43,8 @@ use fantail_hub::{AppendError, Clock, Epoch, Journal, Limits, Millis, Offset, Re
 use parking_lot::Mutex;
 use thiserror::Error;
 
+use cleaner::{Cleaner, Outcome};
+use cleaning::Cleaning;
 use commit::{Committer, Shared, Tape};
 use directory::{Directory, DirectoryError};
 use figures::{Counts, Figures};
@@ -120,6 +123,7 @@ pub struct DiskJournal {
     shared: Arc<Shared>,
     segments: Arc<Segments>,
     sealer: Arc<Sealer>,
+    cleaning: Arc<Cleaning>,
     readers: Readers,
     threads: Mutex<Threads>,
     /// Held until all threads are gone.
@@ -172,6 +176,7 @@ impl DiskJournal {
             shared,
             segments,
             sealer: Arc::clone(&sealer),
+            cleaning: Arc::default(),
             readers: Readers::start().map_err(OpenError::Threads)?,
             threads: Mutex::default(),
             _directory: directory,
@@ -180,8 +185,11 @@ impl DiskJournal {
         {
             // Dropping the journal ends those that were started, should one of them fail.
             let mut threads = journal.threads.lock();
-            let seal = start("journal-seal", Box::new(move || sealer.run(|| {})));
+            let cleaning = Arc::clone(&journal.cleaning);
+            let seal = start("journal-seal", Box::new(move || sealer.run(|| cleaning.look())));
             threads.others.push(seal.map_err(OpenError::Threads)?);
+            let clean = start("journal-clean", journal.cleaner());
+            threads.others.push(clean.map_err(OpenError::Threads)?);
             let commit = start("journal-commit", Box::new(move || committer.run()));
             threads.commit = Some(commit.map_err(OpenError::Threads)?);
         }
@@ -199,6 +207,21 @@ impl DiskJournal {
         }
     }
 
+    /// The work of the thread that cleans.
+    fn cleaner(&self) -> Box<dyn FnOnce() + Send> {
+        let cleaner = Cleaner::new(self.settings.segment, self.settings.floors).sparing_keys(self.settings.window);
+        let (cleaning, segments) = (Arc::clone(&self.cleaning), Arc::clone(&self.segments));
+        let (shared, retention, clock) = (Arc::clone(&self.shared), self.retention.clone(), Arc::clone(&self.clock));
+        Box::new(move || cleaning.run(cleaner, &segments, &retention, &clock, &shared.counts))
+    }
+
+    /// Has what is not kept any more cleaned away now, whether or not it is worth its while; `None` if it could not be.
+    ///
+    /// CANCEL SAFETY: dropped, it is done all the same.
+    pub async fn compact(&self) -> Option<Outcome> {
+        self.cleaning.ask().await
+    }
+
     /// All there is, for those who inspect it.
     pub fn segments(&self) -> &Arc<Segments> {
         &self.segments
@@ -210,6 +233,7 @@ impl DiskJournal {
         self.shared.queue.close();
         let joined = threads.commit.take().map(JoinHandle::join);
         self.sealer.close();
+        self.cleaning.close();
         let others = threads.others.drain(..).map(JoinHandle::join);
         if others.chain(joined).any(|joined| joined.is_err()) {
             tracing::error!("a thread of the journal has failed");

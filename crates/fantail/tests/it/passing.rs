@@ -233,8 +233,11 @@ fn early_hints_do_not_get_into_the_answer_before() {
     }
     let long = client.answer();
     assert!(long.body.iter().all(|&byte| byte == b'x'), "something else is in the body");
-    assert_eq!(client.read_head().status, 103);
-    assert_eq!(client.answer().text(), "next");
+    // Whether they are said depends on when the last of it left: no client counts on them.
+    match client.answer_to_head().status {
+        103 => assert_eq!(client.answer().text(), "next"),
+        other => assert_eq!(other, 200),
+    }
     teller.join().unwrap();
 }
 

@@ -142,3 +142,28 @@ impl Cursor {
         Ok(self.rows.front().map(|(_, row)| row.hash))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::query::model::{Step, Twin};
+
+    #[test]
+    fn channels_are_each_named_once_with_what_a_question_would_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        for (seal, channels) in [(true, 1), (false, 2), (true, 3)] {
+            (0..3).for_each(|n| twin.say_plain(n % channels, 5));
+            twin.apply(&Step::Roll { seal });
+        }
+        twin.say_plain(0, 5);
+        twin.limits.messages = 2;
+        let mut found = Vec::new();
+        let now = fantail_hub::Millis(twin.now);
+        twin.segments.channels(|_| twin.limits, now, |name, head| found.push((name.to_owned(), head))).unwrap();
+        assert!(found.is_sorted_by_key(|(name, _)| super::super::index::hash(name)));
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        let expected = ["a", "b", "channel.of.somebody"]
+            .map(|name| (name.to_owned(), twin.segments.head(name, twin.limits, now).unwrap()));
+        assert_eq!(found, expected);
+    }
+}

@@ -34,6 +34,8 @@ pub struct Cleaner {
     segment: u64,
     /// Floors that are kept of channels that have nothing left.
     floors: usize,
+    /// How long records with an idempotency key are spared, so that the key is known after a restart.
+    window: Duration,
     last: Option<Last>,
 }
 
@@ -44,6 +46,8 @@ struct Last {
     /// Bytes of sealed logs, and how many of them are needed.
     sealed: u64,
     live: u64,
+    /// When something that it spared for the sake of its keys may be cleaned.
+    spared: Option<Millis>,
 }
 
 /// What a pass did.
@@ -62,7 +66,13 @@ pub struct Outcome {
 impl Cleaner {
     /// One for segments of this size, that keeps so many floors of channels that have nothing left.
     pub fn new(segment: u64, floors: usize) -> Self {
-        Self { segment, floors, last: None }
+        Self { segment, floors, window: Duration::ZERO, last: None }
+    }
+
+    /// The same, which spares segments that hold idempotency keys for as long as those are remembered.
+    #[must_use]
+    pub fn sparing_keys(self, window: Duration) -> Self {
+        Self { window, ..self }
     }
 
     /// Whether a pass is worth its while: much was sealed since the last one, or something may have expired.
@@ -72,6 +82,9 @@ impl Cleaner {
         let bytes: u64 = sealed().map(|segment| segment.log_bytes()).sum();
         let Some(before) = &self.last else { return bytes > 0 };
         if bytes.saturating_sub(before.sealed) >= (2 * self.segment).max(before.live / 2) {
+            return true;
+        }
+        if before.spared.is_some_and(|until| until <= now) {
             return true;
         }
         now >= before.at.plus(PAUSE)
@@ -105,7 +118,7 @@ impl Cleaner {
         let general = floors.dropped.max(list.general());
         let live: Vec<u64> = sealed.iter().zip(live).map(|(segment, live)| live_bytes(segment, live)).collect();
 
-        let mut plans = self.plans(&sealed, &live);
+        let mut plans = self.plans(&sealed, &live, now);
         census
             .take(|resident| {
                 for plan in &mut plans {
@@ -122,15 +135,17 @@ impl Cleaner {
                 outcome.freed += before.saturating_sub(after);
             }
         }
+        let spared = || sealed.iter().zip(&live).filter(|(segment, live)| self.wants(segment, **live));
+        let spared = spared().filter_map(|(segment, _)| self.spared(segment)).filter(|&until| until > now).min();
         let list = segments.list();
         let sealed =
             list.segments().iter().filter(|segment| segment.is_sealed()).map(|segment| segment.log_bytes()).sum();
-        self.last = Some(Last { at: now, sealed, live: outcome.live });
+        self.last = Some(Last { at: now, sealed, live: outcome.live, spared });
         Ok(outcome)
     }
 
     /// Which runs of segments to write anew, oldest first.
-    fn plans(&self, sealed: &[Arc<Segment>], live: &[u64]) -> Vec<Plan> {
+    fn plans(&self, sealed: &[Arc<Segment>], live: &[u64], now: Millis) -> Vec<Plan> {
         let (mut plans, mut rows) = (Vec::new(), 0);
         let mut first = 0;
         while first < sealed.len() {
@@ -138,6 +153,7 @@ impl Cleaner {
             let mut run = Run::default();
             while end < sealed.len()
                 && self.wants(&sealed[end], live[end])
+                && self.spared(&sealed[end]).is_none_or(|until| until <= now)
                 && run.takes(&sealed[end], live[end], self.segment)
             {
                 end += 1;
@@ -152,6 +168,12 @@ impl Cleaner {
             first = end.max(first + 1);
         }
         plans
+    }
+
+    /// Until when a segment is not written anew, for it holds keys.
+    fn spared(&self, segment: &Segment) -> Option<Millis> {
+        let has_keys = segment.header().is_some_and(|header| header.keyed > 0);
+        has_keys.then(|| segment.last_time().plus(self.window))
     }
 
     /// Whether a segment is small, or mostly dead.
@@ -237,5 +259,174 @@ impl Highest {
         {
             self.dropped = self.dropped.max(lowest);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::query::Query;
+    use super::super::query::model::{Step, Twin};
+    use super::*;
+
+    fn files(twin: &Twin) -> usize {
+        fs::read_dir(twin.segments.dir()).unwrap().count()
+    }
+
+    fn sealed(twin: &mut Twin, segments: usize, each: usize) {
+        for _ in 0..segments {
+            (0..each).for_each(|n| twin.say_plain(n % 3, 5));
+            twin.apply(&Step::Roll { seal: true });
+        }
+    }
+
+    /// Writes one segment anew, and no other.
+    fn rewrite(twin: &Twin, number: usize) {
+        let list = twin.segments.list();
+        let sealed: Vec<_> = list.segments().iter().filter(|segment| segment.is_sealed()).cloned().collect();
+        let mut plan = Plan::new(number, &sealed[number..=number]);
+        let (limits, now) = (|_: &str| twin.limits, Millis(twin.now));
+        let census = Census { segments: &sealed, general: list.general(), limits: &limits, now };
+        let noted = census.take(|resident| {
+            plan.note(&resident, list.general());
+            Ok(())
+        });
+        assert!(noted.is_ok() && plan.carry_out(&twin.segments, list.general()).unwrap().is_some());
+    }
+
+    #[test]
+    fn pass_where_all_has_expired_leaves_floors_and_no_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 3, 9);
+        twin.limits.age = Duration::from_secs(1);
+        twin.now += 5000;
+        let outcome = twin.clean(10_000, 100);
+        assert_eq!((outcome.segments, outcome.cleaned, outcome.live), (3, 3, 0));
+        assert!(outcome.freed > 1000);
+        twin.check();
+        assert_eq!((files(&twin), twin.segments.list().segments()[0].log_bytes()), (3, START));
+        let again = twin.clean(10_000, 100);
+        assert_eq!(again.cleaned, 0, "floors alone are not written again");
+    }
+
+    #[test]
+    fn pass_where_nothing_is_left_to_tell_takes_the_segment_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 2, 3);
+        twin.limits.age = Duration::from_secs(1);
+        twin.now += 5000;
+        rewrite(&twin, 0);
+        assert_eq!(twin.segments.list().segments().len(), 3, "its floors are all that is left of it");
+        rewrite(&twin, 1);
+        rewrite(&twin, 0);
+        assert_eq!((twin.segments.list().segments().len(), files(&twin)), (2, 3), "the newer one has newer floors");
+        twin.check();
+    }
+
+    #[test]
+    fn floors_beyond_the_limit_are_told_by_one_that_hides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        let clear =
+            |channel| Step::Say { channel, text: 5, end: false, then_end: false, clears: true, id: 0, later: 1 };
+        twin.say_plain(0, 5);
+        twin.say_plain(1, 5);
+        twin.say_plain(2, 5);
+        twin.apply(&Step::Roll { seal: true });
+        // Channel 0 goes on from its first message; the others expire.
+        let old = twin.limits;
+        twin.limits.age = Duration::from_secs(1);
+        let limits = |name: &str| if name == "a" { old } else { twin.limits };
+        twin.now += 5000;
+        let retention = Retention::new(twin.limits, [("a".to_owned(), old)]);
+        Cleaner::new(10_000, 1).pass(&twin.segments, &retention, Millis(twin.now)).unwrap();
+        assert_eq!(twin.segments.list().general(), Offset(2));
+        let head = |name| twin.segments.head(name, limits(name), Millis(twin.now)).unwrap();
+        assert_eq!((head("a").floor, head("a").messages), (Offset(0), 1), "what is there is not hidden");
+        assert_eq!((head("b").floor, head("b").last), (Offset(2), Offset(0)), "it is forgotten, but not its gap");
+        assert_eq!((head("never").floor, head("channel.of.somebody").floor), (Offset(2), Offset(3)));
+        // Whoever comes back is behind the floor.
+        twin.apply(&clear(1));
+        assert_eq!(twin.segments.head("b", old, Millis(twin.now)).unwrap().floor, Offset(2));
+    }
+
+    #[test]
+    fn limit_that_is_raised_later_shows_no_gap_as_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 2, 9);
+        let unlimited = twin.limits;
+        twin.limits.messages = 1;
+        // The first one is written anew; the second one is cut by the limit alone.
+        rewrite(&twin, 0);
+        twin.limits = unlimited;
+        assert_eq!(twin.walk(0), (vec![12, 15, 18], vec![7]));
+    }
+
+    #[test]
+    fn reader_in_the_middle_keeps_the_segments_that_it_began_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 3, 9);
+        let list = twin.segments.list();
+        let page = |now| Query::new(&list, "a", twin.limits, now).page(1, 1 << 20, Offset(100)).unwrap();
+        let before = page(Millis(twin.now));
+        let mut limits = twin.limits;
+        limits.messages = 1;
+        let retention = Retention::new(limits, []);
+        Cleaner::new(10_000, 100).pass(&twin.segments, &retention, Millis(twin.now)).unwrap();
+        assert_eq!(before.entries.len(), 9);
+        assert_eq!(page(Millis(twin.now)), before);
+    }
+
+    #[test]
+    fn damaged_record_is_left_behind_as_a_hole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 1, 9);
+        let first = Arc::clone(&twin.segments.list().segments()[0]);
+        let mut bytes = fs::read(first.log_path()).unwrap();
+        let record = (bytes.len() - 64) / 9;
+        bytes[64 + 6 * record + 20] ^= 1;
+        fs::write(first.log_path(), bytes).unwrap();
+        twin.limits.messages = 2;
+        twin.clean(1000, 100);
+        assert_eq!(twin.walk(0), (vec![4], vec![1, 7]), "1 was dropped, 7 was damaged");
+        assert_eq!(twin.walk(1).0, [5, 8]);
+    }
+
+    #[test]
+    fn small_segments_are_joined_and_large_ones_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 4, 9);
+        twin.say_plain(0, 9000);
+        twin.apply(&Step::Roll { seal: true });
+        sealed(&mut twin, 4, 9);
+        twin.clean(10_000, 100);
+        assert_eq!(twin.segments.list().segments().len(), 4, "four, the large one, four, the open one");
+        twin.check();
+        assert_eq!(twin.clean(10_000, 100).cleaned, 0);
+    }
+
+    #[test]
+    fn pass_is_due_when_much_was_sealed_or_something_may_have_expired() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        twin.limits.age = Duration::from_mins(3);
+        let retention = Retention::new(twin.limits, []);
+        let mut cleaner = Cleaner::new(400, 100);
+        assert!(!cleaner.due(&twin.segments, &retention, Millis(twin.now)), "nothing is sealed");
+        sealed(&mut twin, 1, 3);
+        assert!(cleaner.due(&twin.segments, &retention, Millis(twin.now)));
+        cleaner.pass(&twin.segments, &retention, Millis(twin.now)).unwrap();
+        assert!(!cleaner.due(&twin.segments, &retention, Millis(twin.now)));
+        assert!(!cleaner.due(&twin.segments, &retention, Millis(twin.now + 90_000)), "nothing is old enough");
+        assert!(cleaner.due(&twin.segments, &retention, Millis(twin.now + 180_000)));
+        sealed(&mut twin, 3, 9);
+        assert!(cleaner.due(&twin.segments, &retention, Millis(twin.now)), "much was sealed");
     }
 }

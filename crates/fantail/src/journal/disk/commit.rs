@@ -110,6 +110,9 @@ impl Committer {
             }
         }
         let _abandon = Abandon(Arc::clone(&self.shared));
+        // There is always an open segment: where all others are cleaned away, its base still says how far the journal came.
+        let ready = self.tape.make_ready(self.clock.now());
+        self.note(&ready);
         loop {
             match self.shared.queue.take(BATCH, PATIENCE) {
                 Taken::Jobs(jobs) => self.commit(jobs),

@@ -54,6 +54,12 @@ impl Boot {
         }
         Self(id)
     }
+
+    /// Another one than the present, for tests.
+    #[cfg(test)]
+    pub fn other() -> Self {
+        Self([b'x'; 36])
+    }
 }
 
 /// What was found in a fence's file.

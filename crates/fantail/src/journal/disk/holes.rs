@@ -23,18 +23,21 @@ pub struct Holes {
 }
 
 impl Holes {
-    /// Reads the list of `directory`, without what lies before `oldest`, the first offset that any segment may hold.
+    /// Reads the list of `directory`. What lies before `oldest`, the first offset that any segment may hold, becomes one, for
+    /// there is nothing between; it is never dropped, since no channel's floor says what it says.
     ///
     /// # Errors
     /// The system's words; of kind `InvalidData` if the file is damaged.
     pub fn open(directory: &Path, oldest: Offset) -> io::Result<Self> {
-        let mut holes = Self { directory: directory.to_owned(), list: read(directory)? };
-        let before = holes.list.len();
-        holes.list.retain(|hole| hole.upto >= oldest);
-        if holes.list.len() < before {
-            holes.save()?;
-        }
-        Ok(holes)
+        let mut list = read(directory)?;
+        list.dedup_by(|next, hole| {
+            let is_before = next.upto < oldest;
+            if is_before {
+                hole.upto = next.upto;
+            }
+            is_before
+        });
+        Ok(Self { directory: directory.to_owned(), list })
     }
 
     /// An empty list in place of a damaged one.
@@ -117,16 +120,16 @@ mod tests {
     }
 
     #[test]
-    fn holes_are_there_again_until_the_oldest_segment_lies_behind_them() {
+    fn holes_are_there_again_and_become_one_before_the_oldest_segment() {
         let temp = tempfile::tempdir().unwrap();
         let mut holes = Holes::open(temp.path(), Offset(0)).unwrap();
         for (after, upto) in [(20, 30), (5, 7), (25, 40), (7, 8)] {
             holes.add(hole(after, upto)).unwrap();
         }
         let expected = [hole(5, 8), hole(20, 40)];
-        assert_eq!(Holes::open(temp.path(), Offset(8)).unwrap().list(), expected);
-        assert_eq!(Holes::open(temp.path(), Offset(9)).unwrap().list(), &expected[1..]);
-        assert_eq!(Holes::open(temp.path(), Offset(0)).unwrap().list(), &expected[1..], "what was dropped is gone");
+        for (oldest, expected) in [(0, &expected[..]), (40, &expected), (41, &[hole(5, 40)])] {
+            assert_eq!(Holes::open(temp.path(), Offset(oldest)).unwrap().list(), expected, "oldest {oldest}");
+        }
     }
 
     #[test]

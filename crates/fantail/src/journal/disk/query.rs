@@ -2,7 +2,7 @@
 //! place in it. Knows nothing of how the list of segments changes.
 
 #[cfg(test)]
-mod model;
+pub(in crate::journal::disk) mod model;
 mod page;
 mod seek;
 

@@ -188,11 +188,13 @@ impl Takeover<'_> {
             if number > 0 && before > taken.last {
                 taken.holes.push(Hole { after: taken.last, upto: before });
             }
+            // Also where it holds nothing: what came before it may have been cleaned away since.
+            taken.last = taken.last.max(before);
             self.take_one(log, number + 1 == count, &mut taken)?;
         }
-        if let Some(newest) = self.segments.list().segments().last()
-            && newest.last_time() > self.terms.now
-        {
+        let list = self.segments.list();
+        let newest = list.segments().iter().rev().find(|segment| segment.last() >= segment.base());
+        if let Some(newest) = newest.filter(|newest| newest.last_time() > self.terms.now) {
             let ahead = newest.last_time().since(self.terms.now);
             tracing::warn!(?ahead, "the clock stands behind the newest message: messages are kept that much longer");
         }
@@ -215,7 +217,7 @@ impl Takeover<'_> {
         if size > end {
             log.truncate(end)?;
         }
-        if index.is_empty() {
+        if index.is_empty() && !is_newest {
             return fs::remove_file(log.path());
         }
         taken.last = taken.last.max(index.last());
@@ -242,8 +244,12 @@ fn recall(segments: &Segments, terms: Terms) -> io::Result<Idempotency> {
     let mut recent = Vec::new();
     let mut count = 0;
     for segment in segments.list().segments().iter().rev() {
-        if segment.last_time() < since || count >= terms.keys {
+        if count >= terms.keys {
             break;
+        }
+        // Times need not ascend from segment to segment, and an empty one has none.
+        if segment.last_time() < since {
+            continue;
         }
         let mut here = VecDeque::new();
         segment.keyed(since, |record| {

@@ -312,3 +312,50 @@ impl Drop for Segment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fantail_hub::Kind;
+
+    use super::super::log::START;
+    use super::super::record::Keyed;
+    use super::*;
+
+    #[test]
+    fn keyed_records_are_given_oldest_first_from_a_time_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let stem = Stem::new(Offset(1));
+        let log = LogFile::create(&stem.log(dir.path()), Offset(1)).unwrap();
+        let (mut index, mut bytes) = (Index::new(Offset(1), Millis(0)), Vec::new());
+        let large = "x".repeat(200_000);
+        for offset in 1..=6 {
+            let key = (offset % 2 == 0).then_some(Keyed { key: b"key", digest: offset });
+            let record = Record {
+                offset: Offset(offset),
+                time: Millis(offset * 10),
+                kind: Kind::Data,
+                then_end: false,
+                clears: false,
+                channel: "c",
+                data: if offset == 4 { &large } else { "x" },
+                event: None,
+                id: None,
+                key,
+            };
+            index.add(&record, START + bytes.len() as u64);
+            record.encode(log.salt(), &mut bytes);
+        }
+        log.append(START, &bytes).unwrap();
+        let end = START + bytes.len() as u64;
+        index.write(&stem.index(dir.path()), log.salt(), end).unwrap();
+        let sealed = Segment::sealed(dir.path(), stem, &Arc::default(), false).unwrap();
+        for segment in [Segment::live(stem, log, index, end), sealed] {
+            let digests = |since| {
+                let mut digests = Vec::new();
+                segment.keyed(Millis(since), |record| digests.extend(record.key.map(|key| key.digest))).unwrap();
+                digests
+            };
+            assert_eq!((digests(0), digests(40), digests(61)), (vec![2, 4, 6], vec![4, 6], vec![]));
+        }
+    }
+}

@@ -10,7 +10,7 @@ use fantail_hub::tail::{Entry, Tail};
 use fantail_hub::{Kind, Limits, Message, Millis, Offset, Retention};
 use proptest::prelude::*;
 
-use super::super::cleaner::Cleaner;
+use super::super::cleaner::{Cleaner, Outcome};
 use super::super::index::{Index, id_hash};
 use super::super::log::START;
 use super::super::record::Record;
@@ -21,7 +21,7 @@ const IDS: [Option<&str>; 4] = [None, None, Some("one"), Some("two")];
 
 /// What a journal is told.
 #[derive(Debug, Clone)]
-pub(crate) enum Step {
+pub(in crate::journal::disk) enum Step {
     Say {
         channel: usize,
         text: usize,
@@ -42,26 +42,63 @@ pub(crate) enum Step {
 }
 
 /// Segments and what they should say.
-pub(crate) struct Twin {
-    pub(crate) segments: Segments,
+pub(in crate::journal::disk) struct Twin {
+    pub(in crate::journal::disk) segments: Segments,
     /// Everything that was said, by channel; the flag says whether it clears.
-    pub(crate) said: [Vec<(Entry, bool)>; 3],
-    pub(crate) counter: u64,
-    pub(crate) now: u64,
-    limits: Limits,
+    pub(in crate::journal::disk) said: [Vec<(Entry, bool)>; 3],
+    pub(in crate::journal::disk) counter: u64,
+    pub(in crate::journal::disk) now: u64,
+    pub(in crate::journal::disk) limits: Limits,
     cleaner: Cleaner,
     end: u64,
 }
 
 impl Twin {
-    pub(crate) fn new(dir: &Path, limits: Limits) -> Self {
+    pub(in crate::journal::disk) fn new(dir: &Path, limits: Limits) -> Self {
         let segments = Segments::open(dir).unwrap().segments;
         segments.begin(Offset(1), Millis(0)).unwrap();
         let cleaner = Cleaner::new(3000, 1000);
         Self { segments, said: Default::default(), counter: 0, now: 1_000_000, limits, cleaner, end: START }
     }
 
-    pub(crate) fn apply(&mut self, step: &Step) {
+    /// Nothing is dropped by age, count or bytes.
+    pub(in crate::journal::disk) fn unlimited(dir: &Path) -> Self {
+        let limits = Limits { messages: 1 << 30, bytes: 1 << 30, age: Duration::from_hours(9000), stored: true };
+        Self::new(dir, limits)
+    }
+
+    /// A plain message of so many bytes.
+    pub(in crate::journal::disk) fn say_plain(&mut self, channel: usize, text: usize) {
+        let (end, then_end, clears, id, later) = (false, false, false, 2, 1);
+        self.apply(&Step::Say { channel, text, end, then_end, clears, id, later });
+    }
+
+    /// Goes through a channel as a reader does: the entries' offsets, and what it was told to have lost.
+    pub(in crate::journal::disk) fn walk(&self, channel: usize) -> (Vec<u64>, Vec<u64>) {
+        let (mut next, mut seen, mut lost) = (1, Vec::new(), Vec::new());
+        while next <= self.counter {
+            let until = Offset(self.counter);
+            let page = self.segments.page(NAMES[channel], next, 300, self.limits, Millis(self.now), until).unwrap();
+            assert!(page.until.0 >= next, "a page goes on");
+            lost.extend(page.lost.map(|lost| lost.0));
+            for entry in &page.entries {
+                let said = self.said[channel].iter().find(|(said, _)| said.offset == entry.offset);
+                assert_eq!(said.map(|(said, _)| said), Some(entry), "only what was said is given");
+                assert!(entry.offset.0 >= next && entry.offset <= page.until);
+            }
+            seen.extend(page.entries.iter().map(|entry| entry.offset.0));
+            next = page.until.0 + 1;
+        }
+        (seen, lost)
+    }
+
+    /// Cleans, with segments of so many bytes and so many floors.
+    pub(in crate::journal::disk) fn clean(&mut self, segment: u64, floors: usize) -> Outcome {
+        let retention = Retention::new(self.limits, []);
+        Cleaner::new(segment, floors).pass(&self.segments, &retention, Millis(self.now)).unwrap()
+    }
+
+    pub(in crate::journal::disk) fn apply(&mut self, step: &Step) {
         match *step {
             Step::Say { channel, text, end, then_end, clears, id, later } => {
                 self.now += later;
@@ -134,7 +171,7 @@ impl Twin {
         }
     }
 
-    pub(crate) fn tail(&self, channel: usize, limits: Limits) -> Tail {
+    pub(in crate::journal::disk) fn tail(&self, channel: usize, limits: Limits) -> Tail {
         let mut tail = Tail::new(Offset(0));
         for (entry, clears) in &self.said[channel] {
             if *clears {
@@ -147,7 +184,7 @@ impl Twin {
     }
 
     /// Compares all that can be asked.
-    pub(crate) fn check(&self) {
+    pub(in crate::journal::disk) fn check(&self) {
         let limits = self.limits;
         for (channel, name) in NAMES.into_iter().enumerate() {
             let tail = self.tail(channel, limits);
@@ -205,7 +242,7 @@ impl Twin {
     }
 }
 
-pub(crate) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
+pub(in crate::journal::disk) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     let rarely = || prop::bool::weighted(0.07);
     let say = (0..3_usize, 0..200_usize, rarely(), rarely(), rarely(), 0..4_usize, 0..300_u64).prop_map(
         |(channel, text, end, then_end, clears, id, later)| Step::Say {
@@ -227,7 +264,7 @@ pub(crate) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, most / 4..most)
 }
 
-pub(crate) fn limits() -> impl Strategy<Value = Limits> {
+pub(in crate::journal::disk) fn limits() -> impl Strategy<Value = Limits> {
     let or_many = |few: std::ops::Range<usize>| prop_oneof![2 => Just(1 << 30), 1 => few];
     (or_many(0..8), or_many(0..2000), prop_oneof![2 => Just(1 << 40), 1 => 0..3000_u64]).prop_map(
         |(messages, bytes, age)| Limits { messages, bytes, age: Duration::from_millis(age), ..Limits::default() },

@@ -84,3 +84,85 @@ impl Query<'_> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use fantail_hub::Millis;
+
+    use super::super::super::index::Hole;
+    use super::super::model::{Step, Twin};
+    use super::*;
+
+    #[test]
+    fn page_of_the_end_alone_behind_a_large_message_finds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        let (end, then_end, clears, id, later) = (false, true, false, 0, 1);
+        twin.apply(&Step::Say { channel: 0, text: 300_000, end, then_end, clears, id, later });
+        twin.apply(&Step::Roll { seal: true });
+        twin.check();
+    }
+
+    #[test]
+    fn page_never_crosses_a_hole_and_the_next_one_tells_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        (0..4).for_each(|_| twin.say_plain(0, 5));
+        twin.counter = 9;
+        twin.apply(&Step::Roll { seal: true });
+        (0..2).for_each(|_| twin.say_plain(0, 5));
+        twin.segments.add_hole(Hole { after: Offset(4), upto: Offset(8) });
+        let page = |next| {
+            let page = twin.segments.page("a", next, 1 << 20, twin.limits, Millis(twin.now), Offset(13)).unwrap();
+            (page.lost, page.entries.iter().map(|entry| entry.offset.0).collect::<Vec<_>>(), page.until)
+        };
+        assert_eq!(page(2), (None, vec![2, 3, 4], Offset(4)));
+        assert_eq!(page(4), (None, vec![4], Offset(4)));
+        for next in 5..=8 {
+            assert_eq!(page(next), (Some(Offset(8)), vec![12, 13], Offset(13)));
+        }
+        assert_eq!(page(9), (None, vec![12, 13], Offset(13)));
+        assert_eq!(page(0), (Some(Offset(0)), vec![1, 2, 3, 4], Offset(4)));
+    }
+
+    #[test]
+    fn record_with_any_bit_flipped_in_a_sealed_log_is_told_and_the_others_are_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        (0..4).for_each(|_| twin.say_plain(0, 5));
+        twin.apply(&Step::Roll { seal: true });
+        let path = twin.segments.list().segments()[0].log_path().to_owned();
+        let whole = fs::read(&path).unwrap();
+        let record = (whole.len() - 64) / 4;
+        for at in 64..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            fs::write(&path, &bytes).unwrap();
+            let hit = ((at - 64) / record + 1) as u64;
+            let left = (1..=4).filter(|&offset| offset != hit).collect();
+            assert_eq!(twin.walk(0), (left, vec![hit]), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn clock_set_back_between_segments_hides_what_is_older_than_the_newest_expired() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        let early = twin.now;
+        twin.now += 10_000;
+        twin.say_plain(0, 5);
+        twin.apply(&Step::Roll { seal: true });
+        twin.now = early;
+        twin.say_plain(0, 5);
+        twin.say_plain(0, 5);
+        twin.now += 5000;
+        twin.limits.age = std::time::Duration::from_millis(5001);
+        assert_eq!(
+            twin.walk(0),
+            (vec![5], vec![4]),
+            "4 expired at its time, so 1 is gone, though its time is yet to come"
+        );
+    }
+}

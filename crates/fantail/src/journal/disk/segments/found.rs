@@ -104,3 +104,72 @@ fn tidy(dir: &Path) -> io::Result<Vec<Stem>> {
     }
     Ok(logs.iter().copied().filter(|&stem| !superseded(stem)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::query::model::{Step, Twin};
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn leftovers_of_a_crash_in_the_middle_of_cleaning_are_taken_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        for _ in 0..3 {
+            (0..6).for_each(|n| twin.say_plain(n % 3, 5));
+            twin.apply(&Step::Roll { seal: true });
+        }
+        let before: Vec<_> = names(dir.path())
+            .into_iter()
+            .map(|name| (name.clone(), fs::read(dir.path().join(name)).unwrap()))
+            .collect();
+        twin.limits.messages = 2;
+        assert_eq!(twin.clean(3000, 100).cleaned, 3);
+        let after = names(dir.path());
+        assert_eq!(after.len(), 3, "one segment, and the open one: {after:?}");
+        // It crashed before it had taken all of the old ones away, and again while it wrote others.
+        for (name, bytes) in before.iter().skip(1) {
+            fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        for name in [
+            "00000000000000000001-00000000000000000050-0002.idx",
+            "00000000000000000001.log.tmp",
+            "00000000000000000001.idx.tmp",
+        ] {
+            fs::write(dir.path().join(name), b"x").unwrap();
+        }
+        twin.apply(&Step::Restart);
+        twin.check();
+        assert_eq!(names(dir.path()), after);
+    }
+
+    #[test]
+    fn files_that_are_not_its_own_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["lock", "fence", "a.log", "00000000000000000001.txt", "1.log.tmp"] {
+            fs::write(dir.path().join(name), b"x").unwrap();
+        }
+        let found = Segments::open(dir.path()).unwrap();
+        assert!(found.bare.is_empty() && found.broken.is_empty() && found.segments.list().segments().is_empty());
+        assert_eq!(names(dir.path()).len(), 5);
+    }
+
+    #[test]
+    fn log_of_another_version_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Twin::unlimited(dir.path()));
+        let path = dir.path().join("00000000000000000001.log");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[12] = 9;
+        let checksum = crc32fast::hash(&bytes[..28]);
+        bytes[28..32].copy_from_slice(&checksum.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+        assert!(matches!(Segments::open(dir.path()), Err(LogError::Version { found: 9, .. })));
+    }
+}

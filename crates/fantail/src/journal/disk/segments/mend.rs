@@ -84,3 +84,119 @@ fn floors(path: &Path, header: &Arc<Header>, index: &mut Index) -> io::Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::super::query::model::{Step, Twin};
+    use super::*;
+
+    fn flip(path: &Path, at: usize) {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[at] ^= 1 << (at % 8);
+        fs::write(path, &bytes).unwrap();
+    }
+
+    /// Two sealed segments and an open one.
+    fn twin(dir: &Path) -> Twin {
+        let mut twin = Twin::unlimited(dir);
+        for seal in [true, true] {
+            (0..6).for_each(|n| twin.say_plain(n % 3, 5));
+            twin.apply(&Step::Roll { seal });
+        }
+        twin.say_plain(0, 5);
+        twin
+    }
+
+    #[test]
+    fn index_with_a_flipped_bit_is_made_again_while_it_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let twin = twin(dir.path());
+        for at in (0..4096).step_by(199) {
+            flip(twin.segments.list().segments()[0].index_path(), at);
+            twin.check();
+            assert!(twin.segments.list().segments()[0].is_mended(), "byte {at}");
+            // As if the process had been started again.
+            let fresh = Segments::open(dir.path()).unwrap().segments.list().segments()[0].clone();
+            twin.segments.replace(&twin.segments.list().segments()[..1], Some(fresh));
+        }
+    }
+
+    #[test]
+    fn index_that_is_cut_flipped_or_missing_is_made_again_at_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = twin(dir.path());
+        let path = twin.segments.list().segments()[0].index_path().to_owned();
+        for at in (0..4096).step_by(199) {
+            flip(&path, at);
+            twin.apply(&Step::Restart);
+            twin.check();
+        }
+        fs::write(&path, &fs::read(&path).unwrap()[..1000]).unwrap();
+        twin.apply(&Step::Restart);
+        twin.check();
+        fs::remove_file(&path).unwrap();
+        twin.apply(&Step::Restart);
+        twin.check();
+    }
+
+    #[test]
+    fn log_with_a_damaged_header_is_read_by_its_index_and_is_a_hole_without() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = twin(dir.path());
+        let (log, index) = {
+            let list = twin.segments.list();
+            (list.segments()[0].log_path().to_owned(), list.segments()[0].index_path().to_owned())
+        };
+        flip(&log, 17);
+        twin.apply(&Step::Restart);
+        twin.check();
+        fs::remove_file(&index).unwrap();
+        let found = Segments::open(dir.path()).unwrap();
+        assert_eq!(found.broken.len(), 1);
+        let next = found.segments.list().segments()[0].base();
+        assert_eq!(found.segments.list().holes(), [Hole { after: Offset(0), upto: Offset(next.0 - 1) }]);
+    }
+
+    #[test]
+    fn damage_inside_a_log_whose_index_is_lost_is_a_hole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = twin(dir.path());
+        let first = Arc::clone(&twin.segments.list().segments()[0]);
+        let record = (first.log_bytes() as usize - 64) / 6;
+        flip(first.log_path(), 64 + 2 * record);
+        fs::remove_file(first.index_path()).unwrap();
+        twin.segments = Segments::open(dir.path()).unwrap().segments;
+        assert_eq!(twin.segments.list().holes(), [Hole { after: Offset(2), upto: Offset(3) }]);
+        let upto_nine = |(seen, lost): (Vec<u64>, Vec<u64>)| {
+            (seen.into_iter().filter(|&offset| offset < 7).collect::<Vec<_>>(), lost)
+        };
+        assert_eq!(upto_nine(twin.walk(2)), (vec![6], vec![3]), "the third was this channel's");
+        assert_eq!(upto_nine(twin.walk(0)), (vec![1, 4], vec![3]), "nobody can tell whose it was");
+    }
+
+    #[test]
+    fn floors_of_a_rewritten_segment_are_saved_or_it_is_a_hole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = twin(dir.path());
+        let unlimited = twin.limits;
+        twin.limits.messages = 3;
+        twin.clean(10_000, 100);
+        twin.limits = unlimited;
+        let rewritten = Arc::clone(&twin.segments.list().segments()[0]);
+        assert_eq!(rewritten.stem().generation(), 1);
+        let before = twin.walk(0);
+        assert_eq!(before.1, [1], "something was dropped");
+        let header = Header::clone(rewritten.header().unwrap());
+        let made =
+            remake(dir.path(), rewritten.stem(), twin.segments.files(), Some(&Arc::new(header)), rewritten.last());
+        twin.segments.replace(&[rewritten], Some(Arc::new(made.unwrap())));
+        assert_eq!(twin.walk(0), before);
+        let rewritten = Arc::clone(&twin.segments.list().segments()[0]);
+        fs::remove_file(rewritten.index_path()).unwrap();
+        twin.segments = Segments::open(dir.path()).unwrap().segments;
+        let whole = Hole { after: Offset(0), upto: rewritten.last() };
+        assert_eq!(twin.segments.list().holes(), [whole]);
+    }
+}

@@ -1,0 +1,63 @@
+//! Many publishers at once.
+
+use super::*;
+
+#[test]
+fn concurrent_publishers_get_offsets_that_ascend_in_each_channel_and_are_all_there() {
+    const EACH: usize = 200;
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(temp.path()));
+    let offsets: Vec<Vec<u64>> = std::thread::scope(|scope| {
+        let publish = |number: usize| {
+            let node = &node;
+            // Two publishers to each channel, and one of four channels is in memory alone.
+            let channel = if number % 4 == 3 { "memory.a".to_owned() } else { format!("c{}", number % 4) };
+            move || (0..EACH).map(|n| node.publish(&channel, &n.to_string())).collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..8).map(|number| scope.spawn(publish(number))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut all: Vec<u64> = offsets.iter().flatten().copied().collect();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!((all.len(), all.last().copied()), (8 * EACH, Some(node.journal.counter().0)), "none was given twice");
+    for channel in 0..3 {
+        let told = node.history(&format!("c{channel}"), 1);
+        assert_eq!(told.len(), 2 * EACH);
+        for publisher in [channel, channel + 4] {
+            assert!(offsets[publisher].is_sorted(), "a publisher's messages are in its order");
+            let expected = (0..EACH).map(|n| Told::Said(offsets[publisher][n], n.to_string()));
+            assert!(expected.into_iter().all(|entry| told.contains(&entry)));
+        }
+    }
+    let figures = node.journal.figures();
+    assert_eq!(figures.messages, 6 * EACH as u64, "what is not stored is not written");
+    assert!(figures.batches <= figures.messages && figures.largest_batch >= 1);
+}
+
+#[test]
+fn batch_larger_than_a_segment_is_taken_whole() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(temp.path()));
+    let channels = ["a", "memory.b", "c"].map(name);
+    let data = "x".repeat(500);
+    let batch: Vec<_> =
+        (0..100).map(|n| Publish { channel: &channels[n % 3], said: said(&data), key: None, ends: n == 99 }).collect();
+    let published = wait(node.hub.publish_all(&batch));
+    let offsets: Vec<_> = published.into_iter().map(|one| one.unwrap().position.offset).collect();
+    assert!(offsets.is_sorted());
+    assert_eq!(offsets[99].0 + 1, node.journal.counter().0, "the end takes an offset");
+    assert_eq!(node.history("a", 1).len(), 35, "with the end");
+    assert!(node.journal.figures().segments > 5);
+}
+
+#[test]
+fn message_larger_than_a_segment_is_taken() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(temp.path()));
+    let large = "x".repeat(100_000);
+    let all: Vec<_> = [&large, "small", &large].map(|data| Told::Said(node.publish("a", data), data.to_owned())).into();
+    assert_eq!(node.history("a", 1), all);
+    drop(node);
+    assert_eq!(Node::open(settings(temp.path())).history("a", 1), all);
+}
