@@ -174,7 +174,7 @@ impl Committer {
         let ready = if self.batch.stored == 0 { self.tape.make_ready(time) } else { Ok(()) };
         if let Err(error) = reserved.clone().and(ready) {
             self.note(&Err(error.clone()));
-            self.shared.counts.refused();
+            self.shared.counts.refused(&error);
             round.answer(place, Err(error));
             return;
         }
@@ -269,7 +269,7 @@ impl Committer {
         if let Some((key, _)) = &item.key {
             self.keys.forget(item.channel.name(), key, offset);
         }
-        self.shared.counts.refused();
+        self.shared.counts.refused(error);
         Err(error.clone())
     }
 
