@@ -259,8 +259,6 @@ impl Committer {
             position: Position { epoch: self.epoch, offset },
             subscribers: appended.subscribers,
             duplicate: false,
-            growth: appended.growth,
-            unscheduled: appended.unscheduled,
         }
     }
 
@@ -278,8 +276,6 @@ impl Committer {
             position: Position { epoch: self.epoch, offset },
             subscribers: item.channel.info().subscribers,
             duplicate: true,
-            growth: 0,
-            unscheduled: false,
         }
     }
 
