@@ -161,12 +161,13 @@ impl Channel {
         !self.state.lock().loaded
     }
 
-    /// Learns from the journal what its newest entry is, unless something came meanwhile.
+    /// Learns from the journal what its newest entry is, unless something came meanwhile. It still reaches to its floor: what
+    /// was lost behind that entry is told to those who pass.
     pub fn load(&self, head: Head) {
         let mut state = self.state.lock();
         if !std::mem::replace(&mut state.loaded, true) {
             state.tail.restore(head.last, head.newest);
-            self.head.store(head.last.0 << 1, Ordering::SeqCst);
+            self.head.store(state.tail.floor().0 << 1, Ordering::SeqCst);
         }
     }
 
@@ -380,5 +381,23 @@ impl Watch {
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Channel").field("name", &self.name).field("info", &self.info()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retention::Retention;
+
+    #[test]
+    fn load_of_an_older_entry_leaves_what_was_lost_behind_it_within_reach() {
+        let name = ChannelName::parse("a").unwrap();
+        let rule = Retention::new(Limits::default(), []).rule("a");
+        let channel = Channel::new(name, rule, true, Offset(9), Millis(0));
+        let head = Head { last: Offset(4), floor: Offset(0), newest: Kind::Data, messages: 1, bytes: 1 };
+        channel.load(head);
+        assert_eq!((channel.read(Tail::last), channel.read(Tail::floor)), (Offset(4), Offset(9)));
+        assert!(channel.reaches(9), "a reader at 9 has to ask the journal");
+        assert!(!channel.reaches(10));
     }
 }

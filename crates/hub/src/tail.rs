@@ -48,10 +48,11 @@ impl Tail {
         Self { entries: VecDeque::new(), floor, last: floor, bytes: 0, appended: 0, newest: Kind::Data, ids: None }
     }
 
-    /// Makes an empty tail that of a channel whose newest entry, of kind `newest`, is the one at `last`, and not here.
+    /// Makes an empty tail that of a channel whose newest entry, of kind `newest`, is the one at `last`, and not here. Its floor
+    /// stays where it was, behind `last`: what was lost between them only the journal can tell.
     pub fn restore(&mut self, last: Offset, newest: Kind) {
         debug_assert!(self.entries.is_empty() && self.appended == 0, "only a new tail is restored");
-        (self.last, self.floor, self.newest) = (last, last, newest);
+        (self.last, self.floor, self.newest) = (last, self.floor.max(last), newest);
     }
 
     /// Adds the newest entry and drops what `limits` no longer allow, by count and by bytes.
@@ -105,7 +106,7 @@ impl Tail {
         self.entries = VecDeque::new();
         self.ids = None;
         self.bytes = 0;
-        self.floor = self.last;
+        self.floor = self.floor.max(self.last);
     }
 
     /// Drops the oldest entry and returns what it cost; `None` when there is none.
@@ -261,6 +262,18 @@ mod tests {
     fn push_over_the_bytes_keeps_the_newest() {
         let tail = tail(Limits { bytes: 1, ..Limits::default() }, &[3, 5]);
         assert_eq!(offsets(&tail, 0), [5]);
+    }
+
+    #[test]
+    fn restore_leaves_what_was_lost_behind_the_newest_to_the_journal() {
+        let mut tail = Tail::new(Offset(9));
+        tail.restore(Offset(4), Kind::Data);
+        assert_eq!((tail.last(), tail.floor()), (Offset(4), Offset(9)));
+        tail.clear();
+        assert_eq!(tail.floor(), Offset(9), "clearing takes nothing back");
+        let mut tail = Tail::new(Offset(2));
+        tail.restore(Offset(4), Kind::Data);
+        assert_eq!(tail.floor(), Offset(4));
     }
 
     #[test]

@@ -327,7 +327,7 @@ fn met(event: Event, view: &mut View, last_id: &mut Option<String>, fresh: &mut 
         let told =
             gap.and_then(|gap| Some((books.sayings.channel_of(&gap.channel)?, Place::parse(&gap.next)?, gap.asked)));
         if let Some((channel, next, asked)) = told {
-            view.gap(channel, asked.as_deref(), next, books);
+            view.gap(channel, asked.as_deref(), next, event.id.is_some(), books);
         } else {
             let text = String::from_utf8_lossy(&data).into_owned();
             books.violations.add(Kind::Garbled, || view.tell(&format!("was told of a gap with {text}")));

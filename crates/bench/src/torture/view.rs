@@ -133,8 +133,9 @@ impl View {
         self.reached = self.reached.or(id);
     }
 
-    /// It was told that messages are lost.
-    pub(super) fn gap(&mut self, channel: u16, asked: Option<&str>, next: Place, books: &mut Books) {
+    /// It was told that messages are lost. Of gaps that stand at one place the last alone has an id: then nothing that lies
+    /// before it is still to come.
+    pub(super) fn gap(&mut self, channel: u16, asked: Option<&str>, next: Place, has_id: bool, books: &mut Books) {
         self.met(Met::Gap(channel, asked.map(str::to_owned), next));
         books.counts.gaps += 1;
         if !books.may_lose() {
@@ -152,7 +153,7 @@ impl View {
         let of_channel = |seat: &Seat| books.flows[usize::from(seat.flow)].channel == channel;
         let from = if self.seats.iter().any(|seat| seat.rewound && of_channel(seat)) { None } else { self.reached };
         self.covers.push(Cover { channel, from, to: next });
-        if !self.reached.is_some_and(|reached| next.is_upto(reached)) {
+        if has_id && !self.reached.is_some_and(|reached| next.is_upto(reached)) {
             self.reached = Some(next);
         }
     }
@@ -497,7 +498,7 @@ mod tests {
             }
             let mut view = view(Start::First, &books);
             give(&mut view, &mut books, 1, 1..=2);
-            view.gap(0, Some(&place(say(1, 2)).to_string()), place(say(1, to)), &mut books);
+            view.gap(0, Some(&place(say(1, 2)).to_string()), place(say(1, to)), true, &mut books);
             give(&mut view, &mut books, 1, 5..=6);
             view.finish(&mut books);
             assert_eq!(found(&books), expected);
@@ -512,7 +513,7 @@ mod tests {
         let mut view = view(Start::First, &before);
         give(&mut view, &mut before, 1, [1, 2]);
         give(&mut view, &mut before, 1, [4]);
-        view.gap(0, Some(&place(say(1, 4)).to_string()), place(say(1, 5)), &mut before);
+        view.gap(0, Some(&place(say(1, 4)).to_string()), place(say(1, 5)), true, &mut before);
         give(&mut view, &mut before, 1, [6]);
         view.finish(&mut before);
         assert_eq!(found(&before), [(Kind::Lost, 1)]);
@@ -521,12 +522,27 @@ mod tests {
         let mut view = View::new("s".into(), &[0, 1], Start::First, &elsewhere);
         give(&mut view, &mut elsewhere, 1, [1]);
         give(&mut view, &mut elsewhere, 2, [1]);
-        view.gap(1, Some(&at(2).to_string()), at(4), &mut elsewhere);
+        view.gap(1, Some(&at(2).to_string()), at(4), true, &mut elsewhere);
         give(&mut view, &mut elsewhere, 1, [3]);
         give(&mut view, &mut elsewhere, 2, [3]);
         view.finish(&mut elsewhere);
         assert_eq!(found(&elsewhere), [(Kind::Lost, 1)]);
         assert_eq!(elsewhere.counts.lost_announced, 1);
+    }
+
+    #[test]
+    fn view_gaps_of_several_channels_at_one_place_each_excuse_their_own() {
+        let mut books = books(4);
+        books.damage(0);
+        let mut view = View::new("s".into(), &[0, 1], Start::First, &books);
+        give(&mut view, &mut books, 1, [1]);
+        give(&mut view, &mut books, 2, [1]);
+        view.gap(0, Some(&at(2).to_string()), at(6), false, &mut books);
+        view.gap(1, Some(&at(2).to_string()), at(6), true, &mut books);
+        give(&mut view, &mut books, 1, [4]);
+        give(&mut view, &mut books, 2, [4]);
+        view.finish(&mut books);
+        assert_eq!((found(&books), books.counts.lost_announced), (vec![], 4));
     }
 
     #[test]
@@ -539,7 +555,7 @@ mod tests {
         }
         let mut view = view(Start::First, &books);
         give(&mut view, &mut books, 1, 1..=4);
-        view.gap(0, Some(&at(7).to_string()), at(10), &mut books);
+        view.gap(0, Some(&at(7).to_string()), at(10), true, &mut books);
         give(&mut view, &mut books, 1, [6]);
         view.finish(&mut books);
         assert_eq!(found(&books), [(Kind::LostWithoutCause, 1)]);
@@ -553,7 +569,7 @@ mod tests {
         give(&mut view, &mut books, 1, 1..=4);
         view.connected(OWN);
         view.started(None);
-        view.gap(0, Some(OWN), at(2), &mut books);
+        view.gap(0, Some(OWN), at(2), true, &mut books);
         give(&mut view, &mut books, 1, 2..=6);
         view.finish(&mut books);
         assert_eq!(found(&books), []);
@@ -566,7 +582,7 @@ mod tests {
         books.retention = true;
         let mut view = view(Start::First, &books);
         give(&mut view, &mut books, 1, 1..=4);
-        view.gap(0, Some(&at(7).to_string()), at(8), &mut books);
+        view.gap(0, Some(&at(7).to_string()), at(8), true, &mut books);
         give(&mut view, &mut books, 1, 4..=6);
         assert_eq!(found(&books), [(Kind::Repeated, 1)]);
     }
@@ -584,7 +600,7 @@ mod tests {
                 books.acknowledge(said, Some(place));
             }
             if gap {
-                view.gap(0, Some("~1.5.1"), Place { epoch: 6, offset: 0 }, &mut books);
+                view.gap(0, Some("~1.5.1"), Place { epoch: 6, offset: 0 }, true, &mut books);
             }
             view.message(said[3], Some("~1.6.1"), &mut books);
             view.finish(&mut books);

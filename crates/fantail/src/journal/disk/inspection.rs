@@ -168,12 +168,12 @@ impl Inspection {
 
 fn listed(list: &List, resident: &Resident<'_>) -> io::Result<Option<Listed>> {
     let mut kept = resident.places.iter().filter(|place| place.start < place.part.count);
-    let Some(last) = kept.next() else { return Ok(None) };
-    let first = kept.next_back().unwrap_or(last);
+    let Some(head) = kept.next() else { return Ok(None) };
+    let back = kept.next_back().unwrap_or(head);
     let segment = |place: usize| Arc::clone(&list.segments()[place]);
-    let (older, newer) = (segment(first.segment), segment(last.segment));
-    let oldest = View::new(&older)?.posting(&first.part, first.start)?.time;
-    let newest = View::new(&newer)?.posting(&last.part, last.part.count - 1)?.time;
+    let (older, newer) = (segment(back.segment), segment(head.segment));
+    let oldest = View::new(&older)?.posting(&back.part, back.start)?.time;
+    let newest = View::new(&newer)?.posting(&head.part, head.part.count - 1)?.time;
     Ok(Some(Listed { name: resident.name.into(), head: resident.sweep.head(), oldest, newest }))
 }
 

@@ -334,7 +334,7 @@ mod tests {
     fn keyed_records_are_given_oldest_first_from_a_time_on() {
         let dir = tempfile::tempdir().unwrap();
         let stem = Stem::new(Offset(1));
-        let log = LogFile::create(&stem.log(dir.path()), Offset(1)).unwrap();
+        let log = LogFile::create(&stem.log(dir.path()), Offset(1), Offset(0)).unwrap();
         let (mut index, mut bytes) = (Index::new(Offset(1), Millis(0)), Vec::new());
         let large = "x".repeat(200_000);
         for offset in 1..=6 {

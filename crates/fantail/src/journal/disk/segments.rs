@@ -120,8 +120,8 @@ impl Segments {
 
     /// Makes a new open segment and puts it at the end; syncs the directory. The segment before it stays readable as it is
     /// until it is [sealed](Self::seal).
-    pub fn begin(&self, base: Offset, time: Millis) -> io::Result<Arc<Segment>> {
-        let log = LogFile::create(&Stem::new(base).log(&self.dir), base)?;
+    pub fn begin(&self, base: Offset, after: Offset, time: Millis) -> io::Result<Arc<Segment>> {
+        let log = LogFile::create(&Stem::new(base).log(&self.dir), base, after)?;
         log.sync()?;
         self.sync()?;
         Ok(self.push(log, Index::new(base, time), START))

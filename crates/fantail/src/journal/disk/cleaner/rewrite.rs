@@ -138,7 +138,7 @@ impl Plan {
     }
 
     fn write(&self, path: &Path, index: Index) -> io::Result<Target> {
-        let log = LogFile::create(path, index.base())?;
+        let log = LogFile::create(path, index.base(), Offset(index.base().0.saturating_sub(1)))?;
         let mut to = Target { log, end: START, bytes: Vec::new(), index };
         for (segment, starts) in self.segments.iter().zip(&self.starts) {
             to.copy(segment, starts)?;

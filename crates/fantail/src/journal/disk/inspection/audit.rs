@@ -96,9 +96,12 @@ pub fn audit(dir: &Path, mut say: impl FnMut(Finding)) -> Result<(), InspectErro
         Found::Missing => Some("it is missing, so that a loss at the end of the log could not be told".to_owned()),
         Found::Damaged => Some("it is damaged, so that a loss at the end of the log could not be told".to_owned()),
     };
-    let file = dir.join(fence::NAME);
-    damage.into_iter().for_each(|what| say(Finding::Damage { file: file.clone(), position: None, what }));
-    known.into_iter().for_each(|hole| say(Finding::Known(hole)));
+    if let Some(what) = damage {
+        say(Finding::Damage { file: dir.join(fence::NAME), position: None, what });
+    }
+    for hole in known {
+        say(Finding::Known(hole));
+    }
     Ok(())
 }
 
