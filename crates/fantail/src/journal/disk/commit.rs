@@ -107,6 +107,9 @@ impl Committer {
         struct Abandon(Arc<Shared>);
         impl Drop for Abandon {
             fn drop(&mut self) {
+                if std::thread::panicking() {
+                    self.0.health.is_ill(&AppendError::Failing("its thread has failed; see the log".into()));
+                }
                 self.0.queue.abandon();
             }
         }
