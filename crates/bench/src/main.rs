@@ -107,15 +107,15 @@ enum Command {
         #[command(flatten)]
         options: proxy::Options,
     },
-    /// Kill, starve and damage a Fantail under load, and prove that nothing acknowledged is lost
-    Torture {
-        #[command(flatten)]
-        options: torture::Options,
-    },
     /// Fantail with each of its journals, the same work in turn, and a table
     Journal {
         #[command(flatten)]
         options: journal::Options,
+    },
+    /// Kill, starve and damage a Fantail under load, and prove that nothing acknowledged is lost
+    Torture {
+        #[command(flatten)]
+        options: torture::Options,
     },
     /// Serve as the comparison's axum server
     #[command(hide = true)]
@@ -149,8 +149,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Fairness { common, options } => one(&common, |common| fairness::run(common, &options)),
         Command::Compare { options } => compare::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Proxy { options } => proxy::run(&options).map(|()| ExitCode::SUCCESS),
-        Command::Torture { options } => torture::run(&options),
         Command::Journal { options } => journal::run(&options),
+        Command::Torture { options } => torture::run(&options),
         Command::PeerAxum { listen } => peers::axum::serve(listen).map(|()| ExitCode::SUCCESS),
         Command::GripOrigin { listen } => peers::grip_origin::serve(listen).map(|()| ExitCode::SUCCESS),
         Command::PeerBare { listen } => peers::bare::serve(listen).map(|()| ExitCode::SUCCESS),

@@ -142,6 +142,8 @@ mod tests {
         let own = family(&[std::process::id()]);
         let before = cpu(&own);
         assert!(pss(&own) > 0);
+        let (now, most) = resident(&[std::process::id()]);
+        assert!(0 < now && now <= most);
         assert!(!before.is_empty());
         assert_eq!(cpu_between(&before, &before), Share::default());
     }

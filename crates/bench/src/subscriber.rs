@@ -32,6 +32,8 @@ pub(crate) struct Subscriber {
     pub(crate) group: u8,
     /// Whether it is watched before the crowd.
     pub(crate) urgent: bool,
+    /// Whether the swarm is to come back to it: it was left before everything was read.
+    pub(crate) unread: bool,
     /// Whether to remember ids; costs a copy for each message.
     pub(crate) keep_id: bool,
     pub(crate) last_id: Vec<u8>,
@@ -46,6 +48,7 @@ impl Subscriber {
             cursors: Cursors::new(channels),
             group,
             urgent: false,
+            unread: false,
             keep_id: false,
             last_id: Vec::new(),
         }
@@ -73,36 +76,43 @@ impl Subscriber {
         matches!(self.stage, Stage::Chunked(_) | Stage::Raw)
     }
 
-    /// The poller has news of the socket. `hangup`: the server has sent its last byte, so that a short read does not
-    /// mean that everything was read.
+    /// The poller has news of the socket: reads until nothing is there or the buffer was filled once, so that whoever is sent much
+    /// does not keep others waiting. `hangup`: the server may have sent its last byte, so that a short read does not mean that
+    /// everything was read.
     pub(crate) fn ready(&mut self, hangup: bool, buffer: &mut [u8], ledger: &mut Ledger) {
-        if let Err(why) = self.advance(hangup, buffer, ledger) {
-            self.leave(ledger);
-            ledger.end(&why);
+        match self.advance(hangup, buffer, ledger) {
+            Ok(more) => self.unread = more,
+            Err(why) => {
+                self.leave(ledger);
+                ledger.end(&why);
+            }
         }
     }
 
-    fn advance(&mut self, hangup: bool, buffer: &mut [u8], ledger: &mut Ledger) -> Result<(), String> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
+    /// Says whether there may be more to read.
+    fn advance(&mut self, hangup: bool, buffer: &mut [u8], ledger: &mut Ledger) -> Result<bool, String> {
+        let Some(stream) = &mut self.stream else { return Ok(false) };
         if let Stage::Connecting(request) = &self.stage {
             match stream.write(request) {
                 Ok(n) if n == request.len() => self.stage = Stage::Head(Vec::new()),
                 Ok(_) => return Err("request not taken whole".into()),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => return Ok(()),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
+                    return Ok(false);
+                }
                 Err(error) => return Err(format!("connect: {error}")),
             }
         }
         loop {
-            let Some(stream) = &mut self.stream else { return Ok(()) };
+            let Some(stream) = &mut self.stream else { return Ok(false) };
             match stream.read(buffer) {
                 Ok(0) => return Err("end of stream".into()),
                 Ok(n) => {
                     self.take(&buffer[..n], clock::now(), ledger)?;
-                    if n < buffer.len() && !hangup {
-                        return Ok(());
+                    if n == buffer.len() || !hangup {
+                        return Ok(n == buffer.len());
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(format!("read: {error}")),
             }
@@ -145,5 +155,48 @@ impl Subscriber {
             lines.feed(piece, &mut sink);
         }
         if chunked.is_done() { Err("last chunk".into()) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Shutdown, TcpListener};
+    use std::thread;
+
+    use super::*;
+
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+
+    #[test]
+    fn subscriber_sent_much_is_read_a_buffer_at_a_time_to_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let (mut ledger, mut buffer) = (Ledger::new(1, 100, 1, 1), [0; 1000]);
+        ledger.channels[0].listeners = 1;
+        let mut events = HEAD.to_vec();
+        for _ in 0..50 {
+            events.extend_from_slice(b"data: ");
+            ledger.publish(0, 0).write(&mut events, 100);
+            events.extend_from_slice(b"\n\n");
+        }
+        peer.write_all(&events).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        // All of it, and the end behind it, is there before the first read.
+        while stream.peek(&mut [0; 8000]).is_ok_and(|n| n < events.len()) {
+            thread::yield_now();
+        }
+
+        let mut subscriber = Subscriber::new(&[0], 0);
+        subscriber.start(TcpStream::from_std(stream), b"GET".to_vec(), &mut ledger);
+        let mut visits = 0;
+        while subscriber.stream.is_some() {
+            subscriber.ready(true, &mut buffer, &mut ledger);
+            visits += 1;
+            assert!(ledger.delivered() <= 10 * visits, "{} messages after {visits} visits", ledger.delivered());
+        }
+        assert_eq!((ledger.delivered(), ledger.ended), (50, 1));
+        assert_eq!(visits, events.len() as u64 / 1000 + 1);
     }
 }

@@ -24,11 +24,13 @@ use crate::sockets;
 use crate::subscriber::Subscriber;
 use crate::target::{PublishTarget, SubscribeTarget};
 
-/// Events that are handled before publishers and urgent subscribers have their turn: about a millisecond of reading, even
-/// if each brings 64 KiB.
+/// Events that are handled before publishers and urgent subscribers have their turn, and subscribers that were left with more to
+/// read: each about a millisecond of reading, even if all bring as much as they may.
 const EVENTS: usize = 32;
 /// A read takes at most this much.
 const BUFFER: usize = 256 * 1024;
+/// A subscriber is read this much of before others have their turn.
+const SHARE: usize = 64 * 1024;
 /// Connections that are started before the loop looks at the others.
 const CONNECTS: usize = 64;
 /// The token of the first publisher; subscribers come below it.
@@ -73,6 +75,8 @@ pub(crate) struct Swarm {
     pub(crate) ledger: Ledger,
     /// Subscribers that are still to connect.
     connecting: VecDeque<usize>,
+    /// Subscribers that were left with more to read.
+    unread: VecDeque<usize>,
     /// Subscribers whose connections the server ended.
     dropped: Vec<usize>,
     /// At most so many connections without a head at a time.
@@ -102,6 +106,7 @@ impl Swarm {
             origin: None,
             ledger,
             connecting: VecDeque::new(),
+            unread: VecDeque::new(),
             dropped: Vec::new(),
             connect_window,
             connects: fastrand::usize(..1 << 20),
@@ -275,7 +280,7 @@ impl Swarm {
     /// Publishes so many messages to these channels in turn, as fast as they are taken.
     pub(crate) fn send(&mut self, publisher: usize, channels: Vec<u32>, count: u64) -> anyhow::Result<()> {
         self.publishers[publisher].start(Load::new(channels, Pace::FlatOut { window: None }, End::Count(count)));
-        if count > 0 && !self.run(clock::now() + SENDING, |swarm| swarm.publishers[publisher].is_done())? {
+        if !self.run(clock::now() + SENDING, |swarm| swarm.publishers[publisher].is_done())? {
             bail!("{count} publishes were not taken in five minutes");
         }
         Ok(())
@@ -310,8 +315,12 @@ impl Swarm {
         self.start_connects()?;
         let mut due = until;
         for publisher in &mut self.publishers {
+            let loaded = publisher.load.is_some();
             publisher.tick(self.urgent.registry(), &mut self.ledger)?;
             due = due.min(publisher.due(clock::now(), &self.ledger).unwrap_or(until));
+            if loaded && publisher.is_done() {
+                due = 0; // its time was up when everything had been answered: no answer will end this turn
+            }
         }
         let mut steady = false;
         if let Some(origin) = &mut self.origin {
@@ -321,8 +330,10 @@ impl Swarm {
             steady = next < now + NAP;
             due = due.min(next);
         }
+        // What is read here may be what the run waits for, so that no turn sleeps behind it.
+        let reading = self.read_on();
         let now = clock::now();
-        let more = !self.connecting.is_empty() && self.ledger.waiting < self.connect_window as u64;
+        let more = reading || !self.connecting.is_empty() && self.ledger.waiting < self.connect_window as u64;
         if due <= now || more || self.news == EVENTS || self.urgent_news == EVENTS {
             self.read_crowd(Some(Duration::ZERO))?;
             self.read_urgent(Some(Duration::ZERO))
@@ -349,8 +360,35 @@ impl Swarm {
         self.dispatch()
     }
 
+    /// Comes back to subscribers that were left with more to read; says whether there were any.
+    fn read_on(&mut self) -> bool {
+        let left = self.unread.len();
+        for _ in 0..left.min(EVENTS) {
+            let Some(index) = self.unread.pop_front() else { break };
+            // What their pollers told meanwhile, such as the end of a stream, was passed over.
+            self.read(index, true);
+        }
+        left > 0
+    }
+
+    fn read(&mut self, index: usize, hangup: bool) {
+        let subscriber = &mut self.subscribers[index];
+        if subscriber.stream.is_none() {
+            subscriber.unread = false;
+            return; // old news of a connection that is over
+        }
+        subscriber.ready(hangup, &mut self.buffer[..SHARE], &mut self.ledger);
+        if subscriber.stream.is_none() {
+            subscriber.unread = false;
+            self.dropped.push(index);
+        } else if subscriber.unread {
+            self.unread.push_back(index);
+        }
+    }
+
     fn dispatch(&mut self) -> anyhow::Result<()> {
-        for event in &self.events {
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
             match event.token() {
                 TIMER | URGENT => {}
                 Token(token) if token >= origin::FIRST => {
@@ -363,18 +401,13 @@ impl Swarm {
                     self.publishers[token - FIRST_PUBLISHER].ready(&mut self.buffer, self.urgent.registry())?;
                 }
                 Token(token) => {
-                    let hangup = event.is_read_closed() || event.is_error();
-                    let subscriber = &mut self.subscribers[token];
-                    if subscriber.stream.is_none() {
-                        continue; // old news of a connection that is over
-                    }
-                    subscriber.ready(hangup, &mut self.buffer, &mut self.ledger);
-                    if subscriber.stream.is_none() {
-                        self.dropped.push(token);
+                    if !self.subscribers[token].unread {
+                        self.read(token, event.is_read_closed() || event.is_error());
                     }
                 }
             }
         }
+        self.events = events;
         Ok(())
     }
 
@@ -414,5 +447,53 @@ fn poll(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> anyh
     match poll.poll(events, timeout) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error).context("poll"),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::args::{Common, defaults};
+
+    #[test]
+    fn load_that_ends_with_nothing_in_flight_ends_the_run_at_once() {
+        let (mut swarm, publish) = defaults::<Common>().swarm(1, 1).unwrap();
+        swarm.add_publisher(publish, 1, 1);
+        let now = clock::now();
+        swarm.publishers[0].start(Load::new(vec![0], Pace::FlatOut { window: None }, End::At(now)));
+        let deadline = now + 20 * SECOND;
+        assert!(swarm.run(deadline, |swarm| swarm.publishers[0].is_done()).unwrap());
+        assert!(clock::now() < deadline, "it waited for what could not come");
+    }
+
+    #[test]
+    fn history_that_is_read_to_its_end_ends_the_run_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let sub = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let (mut swarm, _) = Common { sub, ..defaults() }.swarm(1, 1).unwrap();
+        swarm.add_subscriber(&[0], 0);
+        let mut events = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n".to_vec();
+        while events.len() < SHARE + SHARE / 2 {
+            events.extend_from_slice(b"data: ");
+            swarm.ledger.publish(0, 0).write(&mut events, 100);
+            events.extend_from_slice(b"\n\n");
+        }
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1000]).unwrap();
+            stream.write_all(&events).unwrap();
+            stream // stays open, and silent
+        });
+        swarm.connect_window = 1;
+        swarm.connect(0..1);
+        let deadline = clock::now() + 20 * SECOND;
+        assert!(swarm.run(deadline, |swarm| swarm.ledger.outstanding() == 0).unwrap());
+        assert!(clock::now() < deadline, "it waited for what had been read");
+        assert_eq!(swarm.ledger.faults(), Vec::<String>::new());
+        drop(server.join().unwrap());
     }
 }

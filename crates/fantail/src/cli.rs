@@ -1,8 +1,9 @@
 //! The command line: what the program's arguments mean, a file for each command. A command that serves uses the server as
-//! an embedder does; the others talk to a server over HTTP.
+//! an embedder does; those that look into a data directory read it where it lies; the others talk to a server over HTTP.
 
 mod check;
 mod client;
+mod journal;
 mod publish;
 mod serve;
 mod sources;
@@ -31,6 +32,8 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Print the messages of channels as they arrive.
     Tail(tail::TailArgs),
+    /// Look into the data directory, or give space back.
+    Journal(journal::JournalArgs),
 }
 
 impl Cli {
@@ -41,6 +44,7 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Publish(args) => publish::run(args).await,
             Command::Tail(args) => tail::run(args).await,
+            Command::Journal(args) => journal::run(&args).await,
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,

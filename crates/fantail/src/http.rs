@@ -70,6 +70,7 @@ enum Action {
     Ready,
     Page,
     EndSubscriber,
+    Compact,
     GripPublish,
     Stream(Streams),
 }
@@ -152,6 +153,7 @@ impl App {
             (literal("/publish"), Action::GripPublish),
             (literal("/publish/"), Action::GripPublish),
             (segment("/subscribers/", "/end"), Action::EndSubscriber),
+            (literal("/journal/compact"), Action::Compact),
         ];
         for (number, route) in config.route.iter().enumerate() {
             // Both were checked when the configuration was read.
@@ -325,6 +327,7 @@ impl App {
                 return grip::answer(self, request, body).await;
             }
             Action::EndSubscriber => self.end_subscriber(request, found.rest).await,
+            Action::Compact => journal::compact(self, request).await,
             _ if !matches!(request.method, Method::GET | Method::HEAD) => {
                 Err(Refusal::Method(request.method.to_string(), "GET, HEAD"))
             }

@@ -6,6 +6,8 @@ pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod fanout;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod http;
 pub mod journal;
 pub mod listen;
@@ -250,7 +252,11 @@ impl Drop for Upkeep {
 }
 
 /// The journal on disk, if that is where messages are to be kept.
-fn disk(config: &Config, retention: &Retention, clock: &Arc<Clock>) -> Result<Option<Arc<DiskJournal>>, StartError> {
+pub(crate) fn disk(
+    config: &Config,
+    retention: &Retention,
+    clock: &Arc<Clock>,
+) -> Result<Option<Arc<DiskJournal>>, StartError> {
     let Some(directory) = config.journal.url.directory() else { return Ok(None) };
     let settings = Settings {
         directory: directory.to_owned(),
@@ -277,7 +283,7 @@ fn disk(config: &Config, retention: &Retention, clock: &Arc<Clock>) -> Result<Op
 }
 
 /// What is kept of which channels.
-fn retention(config: &Config) -> Retention {
+pub(crate) fn retention(config: &Config) -> Retention {
     let default = Limits {
         messages: config.hub.messages,
         age: config.hub.age.get(),

@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     // Threads that cannot run side by side only cost the ways of sharing work.

@@ -58,8 +58,15 @@ const ROOMS: &[Room] = &[
         because: "the hub reaches no socket, no driver, no HTTP and no configuration file",
     },
     Room {
+        name: "faults",
+        may_use: &["hub"],
+        never: &["tokio", "hyper", "http", "mio"],
+        only: None,
+        because: "faults on purpose are plain functions, which are called where they do harm",
+    },
+    Room {
         name: "journal",
-        may_use: &["hub", "sse"],
+        may_use: &["faults", "hub", "sse"],
         never: &["hyper", "http"],
         only: None,
         because: "a journal implements the hub's trait and knows nothing else of Fantail",
@@ -95,7 +102,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "http",
-        may_use: &["proxy", "dialect", "auth", "fanout", "metrics", "config", "journal", "hub", "sse"],
+        may_use: &["proxy", "dialect", "auth", "fanout", "metrics", "faults", "config", "journal", "hub", "sse"],
         never: &["mio"],
         only: None,
         because: "http answers requests; listen owns the connections and calls it, not the other way round",
@@ -136,7 +143,8 @@ const ROOMS: &[Room] = &[
 const LEVEL: &str = "rooms of this level share only metrics and config types, and look down to the hub";
 
 const EVERYTHING: &[&str] = &[
-    "lib", "http", "listen", "proxy", "cli", "dialect", "auth", "fanout", "metrics", "config", "journal", "hub", "sse",
+    "lib", "http", "listen", "proxy", "cli", "dialect", "auth", "fanout", "metrics", "config", "journal", "faults",
+    "hub", "sse",
 ];
 
 #[test]

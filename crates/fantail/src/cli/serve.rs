@@ -48,7 +48,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn log_to_stderr(log: &Log) -> anyhow::Result<()> {
+/// Logs as the configuration says.
+pub(super) fn log_to_stderr(log: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&log.level).context("log.level")?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

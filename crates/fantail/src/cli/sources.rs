@@ -34,6 +34,28 @@ pub(super) struct SourceArgs {
     ephemeral: bool,
 }
 
+/// The same for commands that look into the data directory.
+#[derive(Args)]
+pub(super) struct DirectoryArgs {
+    #[arg(long, global = true, help = "Read settings from this TOML file [env: FANTAIL_CONFIG]", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one setting; may be repeated
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// The data directory, if it is another than the configured one (journal.url)
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<String>,
+}
+
+impl DirectoryArgs {
+    /// These arguments and the environment.
+    pub(super) fn sources(&self) -> Sources {
+        let flags = at(self.data.as_deref()).into_iter().collect();
+        let (file, set) = (self.config.clone(), self.set.clone());
+        Sources { file, set, flags, ..Sources::default() }.with_environment()
+    }
+}
+
 /// `--data DIR`, where it was given.
 fn at(data: Option<&str>) -> Option<Flag> {
     Some(Flag { name: "--data", key: "journal.url", value: format!("disk:{}", data?) })

@@ -120,6 +120,12 @@ pub enum Refusal {
     /// The journal accepts no messages.
     #[error(transparent)]
     NotReady(AppendError),
+    /// There is no data directory.
+    #[error("there is no journal on disk (journal.url = \"memory:\")")]
+    NoDisk,
+    /// No space could be given back.
+    #[error("the journal could not be compacted; the log says why")]
+    NotCompacted,
     /// The server is about to stop.
     #[error("the server is stopping")]
     Stopping,
@@ -157,7 +163,7 @@ impl Refusal {
     /// The table.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound(_) | Self::NoChannel(_) | Self::NoSubscriber(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::NoChannel(_) | Self::NoSubscriber(_) | Self::NoDisk => StatusCode::NOT_FOUND,
             Self::Method(..) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Name(_)
             | Self::NoName
@@ -186,6 +192,7 @@ impl Refusal {
             | Self::Publish(PublishError::Journal(AppendError::Failing(_)))
             | Self::Journal(_)
             | Self::NotReady(_)
+            | Self::NotCompacted
             | Self::Subscriptions(_)
             | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,

@@ -208,13 +208,19 @@ pub(super) fn keeps_alive(request: &Parts) -> bool {
     request.version == Version::HTTP_11 && !closes
 }
 
+fn after(id: &[u8]) -> StartAt {
+    #[cfg(feature = "faults")]
+    let id = &crate::faults::resume_off_by_one(id)[..];
+    StartAt::After(id.into())
+}
+
 /// Where the subscriber wants to begin. What a browser says when it comes back wins over what its URL says.
 fn start(app: &App, request: &Parts, query: Query<'_>) -> Result<StartAt, Refusal> {
     if let Some(id) = request.headers.get("last-event-id").filter(|id| !id.is_empty()) {
-        return Ok(StartAt::After(id.as_bytes().into()));
+        return Ok(after(id.as_bytes()));
     }
     if let Some(id) = query.get("lastEventId").filter(|id| !id.is_empty()) {
-        return Ok(StartAt::After(id.as_bytes().into()));
+        return Ok(after(id.as_bytes()));
     }
     if let Some(n) = query.number("last")? {
         return Ok(StartAt::Last(n));

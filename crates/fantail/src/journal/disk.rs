@@ -15,6 +15,7 @@ pub mod handles;
 pub mod health;
 pub mod holes;
 pub mod index;
+pub mod inspection;
 pub mod log;
 pub mod medium;
 pub mod query;

@@ -193,6 +193,31 @@ impl Window {
     }
 }
 
+/// Reads a whole file and gives the positions of blocks that are damaged; of the first one, if the file has no salt that
+/// could be told.
+pub fn damaged(file: &File) -> io::Result<Vec<u64>> {
+    let mut bytes = vec![0; AHEAD * BLOCK];
+    let (mut position, mut damaged, mut salt) = (0, Vec::new(), 0);
+    loop {
+        let read = read_most(file, position, &mut bytes)?;
+        for (number, block) in (position / BLOCK as u64..).zip(bytes[..read].chunks(BLOCK)) {
+            if number == 0 && block.len() == BLOCK {
+                salt = u32::from_le_bytes([block[16], block[17], block[18], block[19]]);
+            }
+            if block.len() < BLOCK || check(salt, number, block).is_err() {
+                damaged.push(number * BLOCK as u64);
+                if number == 0 {
+                    return Ok(damaged);
+                }
+            }
+        }
+        position += read as u64;
+        if read < bytes.len() {
+            return Ok(damaged);
+        }
+    }
+}
+
 fn checksum(salt: u32, block: u64, payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(salt);
     hasher.update(&block.to_le_bytes());
@@ -280,6 +305,8 @@ mod tests {
                 assert!(at < BLOCK, "byte {at} is not in the first block");
                 continue;
             };
+            let hit = (at / BLOCK * BLOCK) as u64;
+            assert_eq!(damaged(&File::open(&path).unwrap()).unwrap(), [hit], "byte {at}");
             let mut window = reader.0.window();
             for block in 1..3 {
                 let read = window.read((block * PAYLOAD) as u64, &mut [0; 16]);

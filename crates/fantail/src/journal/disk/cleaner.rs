@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fantail_hub::{Millis, Offset, Retention};
@@ -36,6 +37,8 @@ pub struct Cleaner {
     floors: usize,
     /// How long records with an idempotency key are spared, so that the key is known after a restart.
     window: Duration,
+    /// A pass ends early when this is set: nobody who stops is to wait for it.
+    stop: Arc<AtomicBool>,
     last: Option<Last>,
 }
 
@@ -66,13 +69,23 @@ pub struct Outcome {
 impl Cleaner {
     /// One for segments of this size, that keeps so many floors of channels that have nothing left.
     pub fn new(segment: u64, floors: usize) -> Self {
-        Self { segment, floors, window: Duration::ZERO, last: None }
+        Self { segment, floors, window: Duration::ZERO, stop: Arc::default(), last: None }
     }
 
     /// The same, which spares segments that hold idempotency keys for as long as those are remembered.
     #[must_use]
     pub fn sparing_keys(self, window: Duration) -> Self {
         Self { window, ..self }
+    }
+
+    /// The same, whose passes end with an error of kind `Interrupted` once `stop` is set.
+    #[must_use]
+    pub fn until(self, stop: Arc<AtomicBool>) -> Self {
+        Self { stop, ..self }
+    }
+
+    fn go_on(&self) -> io::Result<()> {
+        if self.stop.load(Ordering::Relaxed) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
 
     /// Whether a pass is worth its while: much was sealed since the last one, or something may have expired.
@@ -112,7 +125,7 @@ impl Cleaner {
                 if resident.sweep.messages() == 0 {
                     floors.add(resident.sweep.own_floor());
                 }
-                Ok(())
+                self.go_on()
             })
             .map_err(source)?;
         let general = floors.dropped.max(list.general());
@@ -121,19 +134,35 @@ impl Cleaner {
         let mut plans = self.plans(&sealed, &live, now);
         census
             .take(|resident| {
-                for plan in &mut plans {
+                for (plan, _) in &mut plans {
                     plan.note(&resident, general);
                 }
-                Ok(())
+                self.go_on()
             })
             .map_err(source)?;
         let mut outcome = Outcome { segments: sealed.len(), live: live.iter().sum(), ..Outcome::default() };
-        for plan in plans {
+        let mut failed = None;
+        for (plan, live) in plans {
+            self.go_on()?;
             let (count, before) = (plan.segments().len(), plan.log_bytes());
-            if let Some(after) = plan.carry_out(segments, general)? {
-                outcome.cleaned += count;
-                outcome.freed += before.saturating_sub(after);
+            let mut done = plan.carry_out(segments, general);
+            if live == 0 && done.as_ref().is_err_and(is_full) {
+                // Otherwise a full disk would keep what is dead for want of room to say that it is.
+                done = plan.give_up_logs().and_then(|()| plan.carry_out(segments, general));
             }
+            match done {
+                Ok(None) => {}
+                Ok(Some(after)) => {
+                    outcome.cleaned += count;
+                    outcome.freed += before.saturating_sub(after);
+                }
+                // The next one may need less room.
+                Err(error) if is_full(&error) => failed = failed.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         let spared = || sealed.iter().zip(&live).filter(|(segment, live)| self.wants(segment, **live));
         let spared = spared().filter_map(|(segment, _)| self.spared(segment)).filter(|&until| until > now).min();
@@ -144,8 +173,8 @@ impl Cleaner {
         Ok(outcome)
     }
 
-    /// Which runs of segments to write anew, oldest first.
-    fn plans(&self, sealed: &[Arc<Segment>], live: &[u64], now: Millis) -> Vec<Plan> {
+    /// Which runs of segments to write anew, oldest first, and how many bytes of each are needed.
+    fn plans(&self, sealed: &[Arc<Segment>], live: &[u64], now: Millis) -> Vec<(Plan, u64)> {
         let (mut plans, mut rows) = (Vec::new(), 0);
         let mut first = 0;
         while first < sealed.len() {
@@ -163,7 +192,7 @@ impl Cleaner {
                 if rows > MOST_ROWS && !plans.is_empty() {
                     break;
                 }
-                plans.push(Plan::new(first, &sealed[first..end]));
+                plans.push((Plan::new(first, &sealed[first..end]), run.live));
             }
             first = end.max(first + 1);
         }
@@ -180,6 +209,10 @@ impl Cleaner {
     fn wants(&self, segment: &Segment, live: u64) -> bool {
         live <= self.segment / 2 || is_wasteful(segment, live)
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Less than half of what it holds is needed.
@@ -312,17 +345,51 @@ mod tests {
     }
 
     #[test]
+    fn pass_that_is_told_to_stop_leaves_all_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 3, 9);
+        twin.limits.age = Duration::from_secs(1);
+        twin.now += 5000;
+        let before = files(&twin);
+        let mut cleaner = Cleaner::new(10_000, 100).until(Arc::new(AtomicBool::new(true)));
+        let stopped = cleaner.pass(&twin.segments, &Retention::new(twin.limits, []), Millis(twin.now));
+        assert_eq!(stopped.unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert_eq!(files(&twin), before);
+        twin.check();
+    }
+
+    #[test]
     fn pass_where_nothing_is_left_to_tell_takes_the_segment_away() {
         let dir = tempfile::tempdir().unwrap();
         let mut twin = Twin::unlimited(dir.path());
-        sealed(&mut twin, 2, 3);
+        sealed(&mut twin, 3, 3);
         twin.limits.age = Duration::from_secs(1);
         twin.now += 5000;
-        rewrite(&twin, 0);
-        assert_eq!(twin.segments.list().segments().len(), 3, "its floors are all that is left of it");
         rewrite(&twin, 1);
+        assert_eq!(twin.segments.list().segments().len(), 4, "its floors are all that is left of it");
+        rewrite(&twin, 2);
+        rewrite(&twin, 1);
+        assert_eq!((twin.segments.list().segments().len(), files(&twin)), (3, 5), "the newer one has newer floors");
         rewrite(&twin, 0);
-        assert_eq!((twin.segments.list().segments().len(), files(&twin)), (2, 3), "the newer one has newer floors");
+        assert_eq!(twin.segments.list().segments()[0].base(), Offset(1), "the oldest stays");
+        twin.check();
+    }
+
+    #[test]
+    fn logs_that_are_given_up_on_a_full_disk_change_no_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        sealed(&mut twin, 3, 9);
+        twin.limits.age = Duration::from_secs(1);
+        twin.now += 5000;
+        let plan = Plan::new(0, &twin.segments.list().segments()[..2]);
+        plan.give_up_logs().unwrap();
+        assert_eq!(fs::metadata(twin.segments.list().segments()[0].log_path()).unwrap().len(), 0);
+        twin.check();
+        twin.apply(&Step::Restart);
+        twin.check();
+        assert_eq!(twin.clean(10_000, 100).cleaned, 3);
         twin.check();
     }
 
@@ -379,6 +446,7 @@ mod tests {
         let retention = Retention::new(limits, []);
         Cleaner::new(10_000, 100).pass(&twin.segments, &retention, Millis(twin.now)).unwrap();
         assert_eq!(before.entries.len(), 9);
+        list.segments().iter().for_each(|segment| segment.evict());
         assert_eq!(page(Millis(twin.now)), before);
     }
 
@@ -393,9 +461,12 @@ mod tests {
         bytes[64 + 6 * record + 20] ^= 1;
         fs::write(first.log_path(), bytes).unwrap();
         twin.limits.messages = 2;
-        twin.clean(1000, 100);
+        rewrite(&twin, 0);
+        assert_eq!(twin.segments.list().holes().len(), 1);
         assert_eq!(twin.walk(0), (vec![4], vec![1, 7]), "1 was dropped, 7 was damaged");
         assert_eq!(twin.walk(1).0, [5, 8]);
+        rewrite(&twin, 0);
+        assert_eq!(twin.walk(0), (vec![4], vec![1, 7]), "it is not forgotten when that is written anew");
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! When the cleaner works: on a thread of its own, when it is worth its while or somebody asks.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fantail_hub::{Clock, Retention};
@@ -18,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Cleaning {
     state: Mutex<State>,
     news: Condvar,
+    /// Ends the pass that is under way.
+    stop: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +57,7 @@ impl Cleaning {
 
     /// Lets [`run`](Self::run) come to its end.
     pub fn close(&self) {
+        self.stop.store(true, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.closed = true;
         state.asked.clear();
@@ -59,14 +65,8 @@ impl Cleaning {
     }
 
     /// Cleans until it is closed.
-    pub fn run(
-        &self,
-        mut cleaner: Cleaner,
-        segments: &Segments,
-        retention: &Retention,
-        clock: &Clock,
-        counts: &Counts,
-    ) {
+    pub fn run(&self, cleaner: Cleaner, segments: &Segments, retention: &Retention, clock: &Clock, counts: &Counts) {
+        let mut cleaner = cleaner.until(Arc::clone(&self.stop));
         let mut failed = false;
         while let Some(asked) = self.wait() {
             let now = clock.now();
@@ -82,6 +82,7 @@ impl Cleaning {
                         let _ = answer.send(outcome);
                     }
                 }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     if !std::mem::replace(&mut failed, true) {
                         tracing::error!(%error, "the journal cannot be cleaned; it is tried again");

@@ -64,6 +64,7 @@ struct Batch {
 /// Which message of which job of a round.
 type Place = (usize, usize);
 
+#[derive(Clone, Copy)]
 enum Placed {
     /// One with an offset. `at` is where its record begins in the log and where it ends, if it is stored.
     New { place: Place, offset: Offset, at: Option<(u64, u64)> },
@@ -201,34 +202,45 @@ impl Committer {
     /// Writes the batch, shows what it holds, and answers. What is not stored is shown whatever the disk says.
     fn flush(&mut self, round: &mut Round) {
         let batch = std::mem::take(&mut self.batch);
-        let mut written = Ok(());
-        if batch.stored > 0 {
-            written = self.tape.write(&batch.bytes, batch.last);
-            self.note(&written);
-            if written.is_ok() {
-                self.shared.counts.wrote(batch.stored, batch.bytes.len());
-            }
+        #[cfg(feature = "faults")]
+        if crate::faults::visible_early(|| self.show_all(&batch, round, &Ok(()))) {
+            let _ = self.write(&batch);
+            return;
         }
-        for placed in &batch.placed {
-            let answer = match *placed {
-                Placed::New { place, offset, at } => match (&written, at) {
-                    (Err(error), Some(_)) => self.refuse(round.item(place), offset, error),
-                    _ => Ok(self.show(round.item(place), offset, at)),
-                },
-                Placed::Again { place, offset } => match &written {
-                    Err(error) if round.item(place).channel.is_stored() => Err(error.clone()),
-                    _ => Ok(self.again(round.item(place), offset)),
-                },
-            };
-            let (Placed::New { place, .. } | Placed::Again { place, .. }) = *placed;
-            round.answer(place, answer);
-        }
+        let written = self.write(&batch);
+        self.show_all(&batch, round, &written);
         // The buffers are used again, unless one message was very large.
         let Batch { mut bytes, mut placed, .. } = batch;
         placed.clear();
         bytes.clear();
         bytes.shrink_to(2 * BATCH);
         self.batch = Batch { bytes, placed, ..Batch::default() };
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), AppendError> {
+        if batch.stored == 0 {
+            return Ok(());
+        }
+        let written = self.tape.write(&batch.bytes, batch.last);
+        self.note(&written);
+        if written.is_ok() {
+            self.shared.counts.wrote(batch.stored, batch.bytes.len());
+        }
+        written
+    }
+
+    fn show_all(&mut self, batch: &Batch, round: &mut Round, written: &Result<(), AppendError>) {
+        for placed in &batch.placed {
+            let (Placed::New { place, .. } | Placed::Again { place, .. }) = *placed;
+            let item = round.item(place);
+            let answer = match (*placed, written) {
+                (Placed::New { offset, at: Some(_), .. }, Err(error)) => self.refuse(item, offset, error),
+                (Placed::Again { .. }, Err(error)) if item.channel.is_stored() => Err(error.clone()),
+                (Placed::New { offset, at, .. }, _) => Ok(self.show(item, offset, at)),
+                (Placed::Again { offset, .. }, _) => Ok(self.again(item, offset)),
+            };
+            round.answer(place, answer);
+        }
     }
 
     /// Puts a message into its channel; index, counter and channel grow in one step, under the channel's lock.

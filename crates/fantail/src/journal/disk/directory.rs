@@ -58,6 +58,14 @@ pub enum DirectoryError {
         /// What it says.
         found: u32,
     },
+    /// There is nothing to look at.
+    #[error("data directory {path} {what} (journal.url, --data)")]
+    None {
+        /// Which.
+        path: PathBuf,
+        /// What it is instead.
+        what: &'static str,
+    },
     /// It is not one of ours, or no longer.
     #[error("data directory {path} {what}: give another --data, or move this one away")]
     Foreign {
@@ -123,6 +131,22 @@ pub fn replace(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&temporary, &path)?;
     File::open(directory)?.sync_all()
+}
+
+/// The incarnation of the sequence in a directory that need not be ours. Nothing is made or locked.
+///
+/// # Errors
+/// [`DirectoryError`], also if there is no journal.
+pub fn epoch(path: &Path) -> Result<Epoch, DirectoryError> {
+    let name = path.join(FORMAT);
+    match fs::read(&name) {
+        Ok(text) => parse(&text, path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let what = if path.exists() { "holds no journal" } else { "does not exist" };
+            Err(DirectoryError::None { path: path.to_owned(), what })
+        }
+        Err(source) => Err(DirectoryError::Io { verb: "read", path: name, source }),
+    }
 }
 
 fn lock(directory: &Path) -> Result<File, DirectoryError> {

@@ -84,7 +84,10 @@ impl Holes {
 }
 
 /// The list of the first file that is whole; an empty one if there is no file.
-fn read(directory: &Path) -> io::Result<Vec<Hole>> {
+///
+/// # Errors
+/// The system's words; of kind `InvalidData` if no file is whole.
+pub fn read(directory: &Path) -> io::Result<Vec<Hole>> {
     let mut damaged = None;
     for name in NAMES {
         match fs::read(directory.join(name)) {

@@ -295,6 +295,11 @@ impl Index {
         &self.keyed
     }
 
+    /// Where the newest entries with own ids stand, by [`id_hash`].
+    pub fn ids(&self) -> impl Iterator<Item = (u64, Offset)> {
+        self.ids.iter().map(|(&hash, &far)| (hash, Offset(self.base.0 + u64::from(far))))
+    }
+
     /// All channels, with their names' hashes, in their order.
     pub fn rows(&self) -> Vec<Row> {
         let row = |name: &str| Some(Row { hash: hash(name), name: name.into(), part: self.part(name)? });

@@ -23,6 +23,7 @@ pub struct LogFile {
     file: Arc<File>,
     path: Arc<Path>,
     base: Offset,
+    after: Offset,
     salt: Salt,
 }
 
@@ -66,13 +67,14 @@ impl LogFile {
     /// The version of the format.
     pub const VERSION: u32 = 1;
 
-    /// A new log for offsets from `base` on, with its header written. The directory is for the caller to sync.
-    pub fn create(path: &Path, base: Offset) -> io::Result<Self> {
+    /// A new log for offsets from `base` on, behind the message at `after`, with its header written. The directory is for the
+    /// caller to sync.
+    pub fn create(path: &Path, base: Offset, after: Offset) -> io::Result<Self> {
         // Not `create_new`: what a failed attempt left must not be in the way of the next.
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
         let salt = Salt(fastrand::u32(..));
-        file.write_all_at(&header(base, salt), 0)?;
-        Ok(Self { file: Arc::new(file), path: path.into(), base, salt })
+        file.write_all_at(&header(base, after, salt), 0)?;
+        Ok(Self { file: Arc::new(file), path: path.into(), base, after, salt })
     }
 
     /// An existing one, for reading and, where `write`, for cutting and going on.
@@ -83,14 +85,20 @@ impl LogFile {
         let read = read_most(&file, 0, &mut bytes).map_err(of)?;
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let (found, salt) = (word(12), Salt(word(16)));
-        let base = Offset(u64::from(word(20)) | u64::from(word(24)) << 32);
-        if read < bytes.len() || bytes[..12] != MAGIC || word(28) != crc32fast::hash(&bytes[..28]) {
+        let offset = |at: usize| Offset(u64::from(word(at)) | u64::from(word(at + 4)) << 32);
+        let (base, after) = (offset(20), offset(28));
+        if read < bytes.len() || bytes[..12] != MAGIC || word(36) != crc32fast::hash(&bytes[..36]) {
             return Err(LogError::Header { path: path.to_owned() });
         }
         if found != Self::VERSION {
             return Err(LogError::Version { path: path.to_owned(), found });
         }
-        Ok(Self { file: Arc::new(file), path: path.into(), base, salt })
+        Ok(Self { file: Arc::new(file), path: path.into(), base, after, salt })
+    }
+
+    /// The last offset that was stored when it was made: between that and its base nothing is missing.
+    pub fn after(&self) -> Offset {
+        self.after
     }
 
     /// The first offset it may hold.
@@ -148,14 +156,15 @@ pub(super) fn read_into(file: &File, position: u64, most: usize, out: &mut Vec<u
     Ok(())
 }
 
-fn header(base: Offset, salt: Salt) -> [u8; START as usize] {
+fn header(base: Offset, after: Offset, salt: Salt) -> [u8; START as usize] {
     let mut bytes = [0; START as usize];
     bytes[..12].copy_from_slice(&MAGIC);
     bytes[12..16].copy_from_slice(&LogFile::VERSION.to_le_bytes());
     bytes[16..20].copy_from_slice(&salt.0.to_le_bytes());
     bytes[20..28].copy_from_slice(&base.0.to_le_bytes());
-    let checksum = crc32fast::hash(&bytes[..28]);
-    bytes[28..32].copy_from_slice(&checksum.to_le_bytes());
+    bytes[28..36].copy_from_slice(&after.0.to_le_bytes());
+    let checksum = crc32fast::hash(&bytes[..36]);
+    bytes[36..40].copy_from_slice(&checksum.to_le_bytes());
     bytes
 }
 
@@ -169,10 +178,10 @@ mod tests {
     fn log_that_was_written_opens_with_its_salt_and_base() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.log");
-        let log = LogFile::create(&path, Offset(7 << 40)).unwrap();
+        let log = LogFile::create(&path, Offset(7 << 40), Offset(5 << 40)).unwrap();
         log.append(START, b"hello").unwrap();
         let again = LogFile::open(&path, false).unwrap();
-        assert_eq!((again.base(), again.salt()), (Offset(7 << 40), log.salt()));
+        assert_eq!((again.base(), again.after(), again.salt()), (Offset(7 << 40), Offset(5 << 40), log.salt()));
         let mut out = Vec::new();
         again.read(START + 1, 100, &mut out).unwrap();
         assert_eq!(out, b"ello");
@@ -182,9 +191,9 @@ mod tests {
     fn header_cut_or_flipped_anywhere_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.log");
-        LogFile::create(&path, Offset(1)).unwrap();
+        LogFile::create(&path, Offset(1), Offset(0)).unwrap();
         let whole = fs::read(&path).unwrap();
-        for at in 0..32 {
+        for at in 0..40 {
             let mut bytes = whole.clone();
             bytes[at] ^= 4;
             fs::write(&path, &bytes).unwrap();
@@ -198,11 +207,11 @@ mod tests {
     fn log_of_another_version_is_named_with_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.log");
-        LogFile::create(&path, Offset(1)).unwrap();
+        LogFile::create(&path, Offset(1), Offset(0)).unwrap();
         let mut bytes = fs::read(&path).unwrap();
         bytes[12] = 2;
-        let checksum = crc32fast::hash(&bytes[..28]);
-        bytes[28..32].copy_from_slice(&checksum.to_le_bytes());
+        let checksum = crc32fast::hash(&bytes[..36]);
+        bytes[36..40].copy_from_slice(&checksum.to_le_bytes());
         fs::write(&path, &bytes).unwrap();
         let error = LogFile::open(&path, false).unwrap_err().to_string();
         assert!(error.ends_with("a.log has format version 2, and this build reads 1"), "{error}");

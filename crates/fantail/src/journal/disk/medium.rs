@@ -28,8 +28,14 @@ pub trait Medium: Send {
     }
 
     /// Makes a new segment.
-    fn begin(&mut self, segments: &Segments, base: Offset, time: Millis) -> io::Result<Arc<Segment>> {
-        segments.begin(base, time)
+    fn begin(
+        &mut self,
+        segments: &Segments,
+        base: Offset,
+        after: Offset,
+        time: Millis,
+    ) -> io::Result<Arc<Segment>> {
+        segments.begin(base, after, time)
     }
 
     /// Moves the fence.

@@ -90,17 +90,19 @@ pub fn recover(directory: &Directory, terms: Terms, counts: &Counts) -> Result<R
     counts.holes(segments.list().holes().len());
 
     let keys = recall(&segments, terms).map_err(of("read idempotency keys of"))?;
+    // One is left out: where everything begins that is not stored, and gaps are told, no message may stand.
+    let given = Offset(judged.given.0 + u64::from(judged.given.0 > 0));
     let mark = Mark {
         stored: judged.stored,
-        given: judged.given,
-        reserved: Offset(judged.given.0 + fence::AHEAD),
+        given,
+        reserved: Offset(given.0 + fence::AHEAD),
         fsync: terms.fsync,
         clean: false,
         boot: Boot::current(),
     };
     let fence = Fence::begin(path, mark).map_err(of("write the fence of"))?;
     fs::File::open(path).and_then(|directory| directory.sync_all()).map_err(of("sync"))?;
-    let start = Start { open: bare.open, stored: judged.stored, given: judged.given, fence };
+    let start = Start { open: bare.open, stored: judged.stored, given, fence };
     Ok(Recovered { segments, unsealed: bare.unsealed, start, keys })
 }
 
@@ -123,6 +125,10 @@ struct Judged {
 }
 
 fn judge(fence: Found, last: Offset, is_new: bool) -> Judged {
+    #[cfg(feature = "faults")]
+    if crate::faults::offsets_reused(last).is_some() {
+        return Judged { hole: None, stored: last, given: last };
+    }
     let (upto, given) = match fence {
         Found::Missing if is_new => (last, last),
         Found::Missing | Found::Damaged => {
@@ -183,8 +189,8 @@ impl Takeover<'_> {
         let mut taken = Taken { last: sealed, open: None, unsealed: Vec::new(), holes: Vec::new() };
         let count = bare.len();
         for (number, log) in bare.into_iter().enumerate() {
-            let before = Offset(log.base().0.saturating_sub(1));
-            // A segment begins right behind what was stored before it; those that are sealed know their end themselves.
+            // What is sealed knows its end itself.
+            let before = log.after();
             if number > 0 && before > taken.last {
                 taken.holes.push(Hole { after: taken.last, upto: before });
             }
@@ -203,7 +209,13 @@ impl Takeover<'_> {
 
     fn take_one(&self, log: LogFile, is_newest: bool, taken: &mut Taken) -> io::Result<()> {
         let size = log.size()?;
-        let Rebuilt { index, end, damaged } = self.rebuild(&log, is_newest)?;
+        let rebuilt = Index::rebuild(&log, self.bound)?;
+        #[cfg(feature = "faults")]
+        let rebuilt = match crate::faults::offsets_reused(rebuilt.index.last()) {
+            Some(bound) if is_newest => Index::rebuild(&log, bound)?,
+            _ => rebuilt,
+        };
+        let Rebuilt { index, end, damaged } = rebuilt;
         let file = log.path().display();
         for (position, upto, why) in &damaged {
             self.counts.damaged();
@@ -229,10 +241,6 @@ impl Takeover<'_> {
             taken.unsealed.push(segment);
         }
         Ok(())
-    }
-
-    fn rebuild(&self, log: &LogFile, _is_newest: bool) -> io::Result<Rebuilt> {
-        Index::rebuild(log, self.bound)
     }
 }
 

@@ -142,7 +142,7 @@ mod tests {
 
     /// A log of `records` messages, and where each begins and the last one ends.
     fn log(path: &Path, records: u64) -> (LogFile, Vec<u64>) {
-        let log = LogFile::create(path, Offset(1)).unwrap();
+        let log = LogFile::create(path, Offset(1), Offset(0)).unwrap();
         let mut bytes = Vec::new();
         let mut positions = Vec::new();
         for offset in 1..=records {

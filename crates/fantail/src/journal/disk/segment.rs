@@ -271,6 +271,15 @@ impl Segment {
         Ok(())
     }
 
+    /// Closes its files, as happens when many others are read.
+    #[cfg(test)]
+    pub(super) fn evict(&self) {
+        if let State::Sealed(sealed) = &self.state {
+            sealed.files.logs.close(sealed.number);
+            sealed.files.indexes.close(sealed.number);
+        }
+    }
+
     fn log_file(&self) -> io::Result<Arc<File>> {
         match &self.state {
             State::Live { log, .. } => Ok(Arc::clone(log.file())),
@@ -325,7 +334,7 @@ mod tests {
     fn keyed_records_are_given_oldest_first_from_a_time_on() {
         let dir = tempfile::tempdir().unwrap();
         let stem = Stem::new(Offset(1));
-        let log = LogFile::create(&stem.log(dir.path()), Offset(1)).unwrap();
+        let log = LogFile::create(&stem.log(dir.path()), Offset(1), Offset(0)).unwrap();
         let (mut index, mut bytes) = (Index::new(Offset(1), Millis(0)), Vec::new());
         let large = "x".repeat(200_000);
         for offset in 1..=6 {

@@ -2,6 +2,7 @@
 
 mod found;
 mod mend;
+mod viewed;
 
 use std::fs::File;
 use std::io;
@@ -14,6 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
 pub use found::Found;
+pub use viewed::{Viewed, stems};
 
 use super::census::Census;
 use super::index::{Hole, Index};
@@ -118,8 +120,8 @@ impl Segments {
 
     /// Makes a new open segment and puts it at the end; syncs the directory. The segment before it stays readable as it is
     /// until it is [sealed](Self::seal).
-    pub fn begin(&self, base: Offset, time: Millis) -> io::Result<Arc<Segment>> {
-        let log = LogFile::create(&Stem::new(base).log(&self.dir), base)?;
+    pub fn begin(&self, base: Offset, after: Offset, time: Millis) -> io::Result<Arc<Segment>> {
+        let log = LogFile::create(&Stem::new(base).log(&self.dir), base, after)?;
         log.sync()?;
         self.sync()?;
         Ok(self.push(log, Index::new(base, time), START))

@@ -2,6 +2,7 @@
 
 mod contract;
 mod damage;
+mod inspect;
 mod model;
 mod order;
 mod reopen;

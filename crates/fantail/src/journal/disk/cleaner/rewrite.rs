@@ -1,7 +1,7 @@
 //! Writes a run of neighbouring segments anew, as one, with what is kept of them.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -72,9 +72,18 @@ impl Plan {
         }
     }
 
+    /// Empties the logs of a run of which nothing is kept, to make room for what takes their place. Their indexes still say
+    /// what was there, so whatever is asked meanwhile is answered as before, or with a gap.
+    pub(super) fn give_up_logs(&self) -> io::Result<()> {
+        for segment in &self.segments {
+            File::options().write(true).open(segment.log_path())?.set_len(0)?;
+        }
+        Ok(())
+    }
+
     /// Writes the new segment, puts it into the list and takes the old files away. Gives the bytes of the new log, or `None`
     /// if the list has changed meanwhile.
-    pub(super) fn carry_out(self, segments: &Segments, general: Offset) -> io::Result<Option<u64>> {
+    pub(super) fn carry_out(&self, segments: &Segments, general: Offset) -> io::Result<Option<u64>> {
         let (base, last) = (self.segments[0].base(), self.segments[self.segments.len() - 1].last());
         let generation = self.segments.iter().map(|segment| segment.stem().generation()).max().unwrap_or_default() + 1;
         let stem = Stem { base, run: Some(Run { last, generation }) };
@@ -109,8 +118,9 @@ impl Plan {
         for segment in &self.segments {
             segment.retire()?;
         }
-        // Where nothing is left that anybody could ask for, the new one is only there while the old ones are taken away.
-        let blank = to.index.is_blank() && self.is_general_elsewhere(segments, new.general());
+        // Where nothing is left that anybody could ask for, the new one is only there while the old ones are taken away. The
+        // oldest stays: from where it begins on, holes are remembered.
+        let blank = self.first > 0 && to.index.is_blank() && self.is_general_elsewhere(segments, new.general());
         if !segments.replace(&self.segments, (!blank).then_some(new)) {
             remove(&stem.index(segments.dir()))?;
             remove(&path)?;
@@ -128,7 +138,7 @@ impl Plan {
     }
 
     fn write(&self, path: &Path, index: Index) -> io::Result<Target> {
-        let log = LogFile::create(path, index.base())?;
+        let log = LogFile::create(path, index.base(), Offset(index.base().0.saturating_sub(1)))?;
         let mut to = Target { log, end: START, bytes: Vec::new(), index };
         for (segment, starts) in self.segments.iter().zip(&self.starts) {
             to.copy(segment, starts)?;

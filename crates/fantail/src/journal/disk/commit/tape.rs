@@ -166,7 +166,7 @@ impl Tape {
         }
         // Many offsets may have been given since to what is not stored.
         let base = base.max(Offset(self.given.0.saturating_sub(u64::from(u32::MAX / 2))));
-        let segment = self.medium.begin(&self.segments, base, time).map_err(|error| refusal(&error))?;
+        let segment = self.medium.begin(&self.segments, base, self.stored, time).map_err(|error| refusal(&error))?;
         let log = segment.log().expect("a new segment is not sealed").clone();
         if let Some(old) = self.open.replace(Open { segment, log, end: START, torn: false }) {
             self.sealer.add(old.segment);

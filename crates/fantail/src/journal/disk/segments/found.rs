@@ -167,8 +167,8 @@ mod tests {
         let path = dir.path().join("00000000000000000001.log");
         let mut bytes = fs::read(&path).unwrap();
         bytes[12] = 9;
-        let checksum = crc32fast::hash(&bytes[..28]);
-        bytes[28..32].copy_from_slice(&checksum.to_le_bytes());
+        let checksum = crc32fast::hash(&bytes[..36]);
+        bytes[36..40].copy_from_slice(&checksum.to_le_bytes());
         fs::write(&path, bytes).unwrap();
         assert!(matches!(Segments::open(dir.path()), Err(LogError::Version { found: 9, .. })));
     }

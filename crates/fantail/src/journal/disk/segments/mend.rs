@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fantail_hub::Offset;
 
 use super::super::index::file::Header;
-use super::super::index::{Hole, Index};
+use super::super::index::{Hole, Index, Rebuilt};
 use super::super::log::LogFile;
 use super::super::segment::{Files, Segment};
 use super::super::stem::Stem;
@@ -33,7 +33,7 @@ impl Segments {
     }
 }
 
-/// Makes the index of the segment `stem`, whose offsets do not lie above `bound`.
+/// Makes the index of the segment `stem` anew in its file, as [`reread`] does.
 pub(super) fn remake(
     dir: &Path,
     stem: Stem,
@@ -41,12 +41,26 @@ pub(super) fn remake(
     known: Option<&Arc<Header>>,
     bound: Offset,
 ) -> io::Result<Segment> {
-    let log = LogFile::open(&stem.log(dir), false).map_err(io::Error::other)?;
-    let last = stem.run.map_or(bound, |run| run.last);
-    let mut rebuilt = Index::rebuild(&log, last)?;
+    let (log, rebuilt) = reread(dir, stem, known, bound)?;
     for (from, upto, why) in &rebuilt.damaged {
         tracing::error!(file = %log.path().display(), from, upto, %why, "a stretch of a log is damaged");
     }
+    rebuilt.index.write(&stem.index(dir), log.salt(), rebuilt.end)?;
+    File::open(dir)?.sync_all()?;
+    Segment::sealed(dir, stem, files, true)
+}
+
+/// Makes the index of the segment `stem`, whose offsets do not lie above `bound`, from its log and what is `known` of the
+/// index that it had.
+pub(super) fn reread(
+    dir: &Path,
+    stem: Stem,
+    known: Option<&Arc<Header>>,
+    bound: Offset,
+) -> io::Result<(LogFile, Rebuilt)> {
+    let log = LogFile::open(&stem.log(dir), false).map_err(io::Error::other)?;
+    let last = stem.run.map_or(bound, |run| run.last);
+    let mut rebuilt = Index::rebuild(&log, last)?;
     let index = &mut rebuilt.index;
     let end = log.size()?.max(rebuilt.end);
     if let Some(header) = known {
@@ -68,9 +82,7 @@ pub(super) fn remake(
             index.add_hole(Hole { after: Offset(stem.base.0.saturating_sub(1)), upto: last });
         }
     }
-    rebuilt.index.write(&stem.index(dir), log.salt(), rebuilt.end)?;
-    File::open(dir)?.sync_all()?;
-    Segment::sealed(dir, stem, files, true)
+    Ok((log, rebuilt))
 }
 
 /// Saves the floors of a damaged index. Fails if not all of them can be read.

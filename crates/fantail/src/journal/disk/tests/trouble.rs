@@ -37,8 +37,14 @@ impl Medium for Faulty {
         outcome(self.0.lock().truncate).and_then(|()| log.truncate(bytes))
     }
 
-    fn begin(&mut self, segments: &Segments, base: Offset, time: Millis) -> io::Result<Arc<segment::Segment>> {
-        outcome(self.0.lock().begin).and_then(|()| segments.begin(base, time))
+    fn begin(
+        &mut self,
+        segments: &Segments,
+        base: Offset,
+        after: Offset,
+        time: Millis,
+    ) -> io::Result<Arc<segment::Segment>> {
+        outcome(self.0.lock().begin).and_then(|()| segments.begin(base, after, time))
     }
 
     fn advance(&mut self, fence: &mut Fence, stored: Offset, given: Offset) -> io::Result<()> {
