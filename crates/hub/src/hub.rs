@@ -247,7 +247,8 @@ impl Hub {
 
     /// Drops all that a channel holds, at once. For channels that are in memory alone.
     pub fn clear(&self, channel: &Channel) {
-        self.counters.bytes.fetch_sub(channel.clear(), Ordering::Relaxed);
+        channel.clear();
+        self.count(channel.settle());
     }
 
     /// Decides where a subscription to `names` (each once) begins.
@@ -428,7 +429,8 @@ impl Hub {
     pub async fn read(&self, channel: &Channel, next: u64, bytes: usize) -> Result<Page, ReadError> {
         let page = self.journal.read(channel, next, bytes).await?;
         if let Some(lost) = page.lost {
-            self.counters.bytes.fetch_sub(channel.forget(lost), Ordering::Relaxed);
+            channel.forget(lost);
+            self.count(channel.settle());
         }
         Ok(page)
     }
@@ -468,10 +470,7 @@ impl Hub {
     fn tend(&self, channel: &Arc<Channel>, now: Millis) -> Option<Millis> {
         let limits = self.retention.limits(channel.rule());
         self.registry.remove_if(channel, |hash| {
-            let freed = |bytes| {
-                self.counters.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            };
-            match channel.tend(now, limits, self.limits.channel_idle, freed) {
+            match channel.tend(now, limits, self.limits.channel_idle, |growth| self.count(growth)) {
                 Tended::Due(due) => (false, Some(due)),
                 Tended::Quiet => (false, None),
                 // Whoever holds it is about to publish or to subscribe. Nobody new can get hold of it: that takes the lock
@@ -561,9 +560,8 @@ impl Hub {
         } else {
             self.counters.published.fetch_add(1, Ordering::Relaxed);
         }
-        // Two's complement: adding a negative growth as usize subtracts.
-        self.counters.bytes.fetch_add(receipt.growth.cast_unsigned(), Ordering::Relaxed);
-        if receipt.unscheduled {
+        self.count(channel.settle());
+        if channel.schedule() {
             let due = now.plus(self.retention.limits(channel.rule()).age);
             self.schedule.lock().add(Arc::clone(channel), due);
         }
@@ -571,6 +569,11 @@ impl Hub {
             self.relieve(false);
         }
         Published { position: receipt.position, subscribers: receipt.subscribers, duplicate: receipt.duplicate }
+    }
+
+    fn count(&self, growth: isize) {
+        // Two's complement: adding a negative growth as usize subtracts.
+        self.counters.bytes.fetch_add(growth.cast_unsigned(), Ordering::Relaxed);
     }
 
     /// What the tails hold, in bytes, as far as it was counted. A message can be dropped and counted as gone before it was counted as
@@ -582,7 +585,7 @@ impl Hub {
     /// Drops the oldest message of a channel for want of memory; returns its cost.
     fn evict(&self, channel: &Channel) -> Option<usize> {
         let cost = channel.evict()?;
-        self.counters.bytes.fetch_sub(cost, Ordering::Relaxed);
+        self.count(channel.settle());
         if !channel.is_stored() {
             self.counters.evicted.fetch_add(1, Ordering::Relaxed);
         }

@@ -121,8 +121,6 @@ impl Journal for Archive {
                 position: Position { epoch: self.epoch, offset: appended.offset },
                 subscribers: appended.subscribers,
                 duplicate: false,
-                growth: appended.growth,
-                unscheduled: appended.unscheduled,
             })
         };
         Box::pin(std::future::ready(batch.iter().map(one).collect()))

@@ -107,6 +107,9 @@ impl Committer {
         struct Abandon(Arc<Shared>);
         impl Drop for Abandon {
             fn drop(&mut self) {
+                if std::thread::panicking() {
+                    self.0.health.is_ill(&AppendError::Failing("its thread has failed; see the log".into()));
+                }
                 self.0.queue.abandon();
             }
         }
@@ -259,8 +262,6 @@ impl Committer {
             position: Position { epoch: self.epoch, offset },
             subscribers: appended.subscribers,
             duplicate: false,
-            growth: appended.growth,
-            unscheduled: appended.unscheduled,
         }
     }
 
@@ -278,8 +279,6 @@ impl Committer {
             position: Position { epoch: self.epoch, offset },
             subscribers: item.channel.info().subscribers,
             duplicate: true,
-            growth: 0,
-            unscheduled: false,
         }
     }
 

@@ -61,3 +61,25 @@ fn message_larger_than_a_segment_is_taken() {
     drop(node);
     assert_eq!(Node::open(settings(temp.path())).history("a", 1), all);
 }
+
+#[test]
+fn publisher_that_leaves_before_its_answer_leaves_nothing_uncounted() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(temp.path()));
+    let channel = node.hub.open(&name("memory.a")).unwrap();
+    for n in 1..=20 {
+        let publish = Publish { channel: &name("memory.a"), said: said("x"), key: None, ends: false };
+        let hub = &node.hub;
+        // Polled once, so that the message is on its way, and dropped.
+        let polled = wait(async {
+            std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::pin!(hub.publish(publish)).poll(cx))).await
+        });
+        drop(polled);
+        while channel.info().messages < n {
+            std::thread::yield_now();
+        }
+    }
+    node.publish("memory.a", "x");
+    let counted = node.hub.counters().bytes.load(Ordering::Relaxed);
+    assert_eq!((channel.info().messages, counted), (21, channel.info().bytes));
+}
