@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::clock::Millis;
 use crate::journal::{Head, Page, Seek};
-use crate::message::{Kind, Message, NewMessage};
+use crate::message::{Kind, Message, NewMessage, Traits};
 use crate::name::ChannelName;
 use crate::position::Offset;
 use crate::retention::{Limits, Rule};
@@ -52,6 +52,8 @@ pub struct Addition<'a> {
     pub then_end: bool,
     /// Everything older is dropped.
     pub clears: bool,
+    /// What else is to be known of it.
+    pub traits: Traits,
 }
 
 /// An addition on its way: copied before any lock is taken, for a large message must not hold up those who read.
@@ -68,7 +70,7 @@ pub struct Draft {
 impl Draft {
     /// Copies what is said.
     pub fn new(addition: Addition<'_>, now: Millis) -> Self {
-        let message = Arc::new(Message::new(now, addition.kind, addition.said));
+        let message = Arc::new(Message::new(now, addition.kind, addition.said).with(addition.traits));
         Self { message, then_end: addition.then_end, clears: addition.clears }
     }
 
@@ -119,6 +121,10 @@ pub struct Info {
     pub floor: Offset,
     /// Entries ever appended.
     pub appended: u64,
+    /// Messages since the channel was made, or was last ended by being cleared.
+    pub numbered: u64,
+    /// Of those kept, how many are [transient](Traits::transient).
+    pub transient: usize,
     /// Nothing was published since its end.
     pub ended: bool,
 }
@@ -182,9 +188,10 @@ impl Channel {
         if draft.clears {
             state.tail.clear();
         }
-        state.tail.push(Entry { offset, message: Arc::clone(&draft.message) }, limits);
+        let number = state.tail.number(offset, draft.message.kind(), self.stored);
+        state.tail.push(Entry { offset, number, message: Arc::clone(&draft.message) }, limits);
         if let Some(message) = end {
-            state.tail.push(Entry { offset: next(), message }, limits);
+            state.tail.push(Entry { offset: next(), number: 0, message }, limits);
         }
         if self.stored && state.watches.is_empty() {
             state.tail.clear();
@@ -301,6 +308,8 @@ impl Channel {
             last: state.tail.last(),
             floor: state.tail.floor(),
             appended: state.tail.appended(),
+            numbered: state.tail.numbered(),
+            transient: state.tail.transients(),
             ended: state.tail.ended(),
         }
     }
@@ -320,8 +329,7 @@ impl Channel {
             state.tail.clear();
         }
         grown(state.settle());
-        if let Some(oldest) = state.tail.oldest() {
-            let expires = oldest.plus(limits.age);
+        if let Some(expires) = state.tail.expires(limits) {
             return Tended::Due(if unwatched { expires.min(idle_at) } else { expires });
         }
         if !state.watches.is_empty() {

@@ -14,7 +14,7 @@ use crate::floors::Floors;
 use crate::gather::{Progress, Start, View};
 use crate::idempotency::IdempotencyKey;
 use crate::journal::{Append, AppendError, Journal, Page, ReadError, Receipt, Seek};
-use crate::message::{Kind, NewMessage};
+use crate::message::{Kind, NewMessage, Traits};
 use crate::name::ChannelName;
 use crate::position::{Cursor, Offset, Position};
 use crate::registry::Registry;
@@ -66,6 +66,8 @@ pub struct Publish<'a> {
     pub key: Option<&'a IdempotencyKey>,
     /// The channel ends with it.
     pub ends: bool,
+    /// What else is to be known of it.
+    pub traits: Traits,
 }
 
 /// What a publisher is told.
@@ -197,7 +199,13 @@ impl Hub {
         let appends: Vec<_> = accepted
             .map(|(one, channel)| Append {
                 channel,
-                addition: Addition { said: one.said, kind: Kind::Data, then_end: one.ends, clears: false },
+                addition: Addition {
+                    said: one.said,
+                    kind: Kind::Data,
+                    then_end: one.ends,
+                    clears: false,
+                    traits: one.traits,
+                },
                 limits: self.limits_in_memory(channel),
                 key: one.key,
                 now,
@@ -218,10 +226,10 @@ impl Hub {
     /// [`PublishError`]; then nothing happened.
     pub async fn end(&self, channel: &ChannelName, last_word: &str) -> Result<Published, PublishError> {
         let said = NewMessage { data: last_word, event: None, id: None };
-        self.check(&Publish { channel, said, key: None, ends: false })?;
+        self.check(&Publish { channel, said, key: None, ends: false, traits: Traits::default() })?;
         let now = self.clock.now();
         let channel = self.open(channel)?;
-        let addition = Addition { said, kind: Kind::End, then_end: false, clears: true };
+        let addition = Addition { said, kind: Kind::End, then_end: false, clears: true, traits: Traits::default() };
         let limits = self.limits_in_memory(&channel);
         let append = [Append { channel: &channel, addition, limits, key: None, now }];
         let receipt = self.journal.append(&append).await.pop().expect("a receipt for every append")?;
@@ -236,7 +244,7 @@ impl Hub {
             ChannelEnd::Broken => Kind::Broken,
         };
         let said = NewMessage { data: "", event: None, id: None };
-        let addition = Addition { said, kind, then_end: false, clears: false };
+        let addition = Addition { said, kind, then_end: false, clears: false, traits: Traits::default() };
         let limits = self.limits_in_memory(channel);
         let append = [Append { channel, addition, limits, key: None, now }];
         // Without a key there is nothing that a journal could refuse.
@@ -411,6 +419,7 @@ impl Hub {
             last: head.last,
             floor: head.floor,
             appended: info.appended.max(head.messages),
+            numbered: info.numbered.max(head.messages),
             ended: head.newest.ends(),
             ..info
         }))

@@ -165,7 +165,7 @@ impl Committer {
             }
             return;
         }
-        if !item.channel.is_stored() {
+        if !item.is_stored() {
             let offset = self.tape.give(item.span());
             self.put(round, place, offset, None);
             return;
@@ -238,7 +238,7 @@ impl Committer {
             let item = round.item(place);
             let answer = match (*placed, written) {
                 (Placed::New { offset, at: Some(_), .. }, Err(error)) => self.refuse(item, offset, error),
-                (Placed::Again { .. }, Err(error)) if item.channel.is_stored() => Err(error.clone()),
+                (Placed::Again { .. }, Err(error)) if item.is_stored() => Err(error.clone()),
                 (Placed::New { offset, at, .. }, _) => Ok(self.show(item, offset, at)),
                 (Placed::Again { offset, .. }, _) => Ok(self.again(item, offset)),
             };
@@ -298,6 +298,7 @@ fn record(item: &Item, offset: Offset) -> Record<'_> {
         kind: message.kind(),
         then_end: item.draft.then_end,
         clears: item.draft.clears,
+        bytes: message.traits().bytes,
         channel: item.channel.name().as_str(),
         data: message.data(),
         event: message.event(),

@@ -41,8 +41,15 @@ fn batch_larger_than_a_segment_is_taken_whole() {
     let node = Node::open(settings(temp.path()));
     let channels = ["a", "memory.b", "c"].map(name);
     let data = "x".repeat(500);
-    let batch: Vec<_> =
-        (0..100).map(|n| Publish { channel: &channels[n % 3], said: said(&data), key: None, ends: n == 99 }).collect();
+    let batch: Vec<_> = (0..100)
+        .map(|n| Publish {
+            channel: &channels[n % 3],
+            said: said(&data),
+            key: None,
+            ends: n == 99,
+            traits: Traits::default(),
+        })
+        .collect();
     let published = wait(node.hub.publish_all(&batch));
     let offsets: Vec<_> = published.into_iter().map(|one| one.unwrap().position.offset).collect();
     assert!(offsets.is_sorted());
@@ -68,7 +75,8 @@ fn publisher_that_leaves_before_its_answer_leaves_nothing_uncounted() {
     let node = Node::open(settings(temp.path()));
     let channel = node.hub.open(&name("memory.a")).unwrap();
     for n in 1..=20 {
-        let publish = Publish { channel: &name("memory.a"), said: said("x"), key: None, ends: false };
+        let publish =
+            Publish { channel: &name("memory.a"), said: said("x"), key: None, ends: false, traits: Traits::default() };
         let hub = &node.hub;
         // Polled once, so that the message is on its way, and dropped.
         let polled = wait(async {
