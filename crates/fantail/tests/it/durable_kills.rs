@@ -17,6 +17,9 @@ fn everything_is_there_after_a_kill() {
         let config = format!("{}durability = '{durability}'\n", data.config(FEW));
         let mut server = Process::start(&config);
         let left = fill(server.public, server.control);
+        let waited =
+            !Client::connect(server.control).get("/metrics").text().contains("\nfantail_journal_syncs_total 0\n");
+        assert_eq!(waited, durability == "fsync", "{durability}");
         for _ in 0..2 {
             server.kill();
             server = Process::start(&config);

@@ -164,3 +164,32 @@ fn log_that_was_cut_is_told_as_a_gap_and_no_offset_is_used_again() {
     assert_eq!(seen_the_lost_one.event().data, "new", "it has seen all there was");
     assert_eq!(Client::connect(server.control).get("/stats").json()["disk"]["holes"], 1);
 }
+
+#[test]
+fn older_copy_without_its_fence_gives_no_id_twice_and_tells_who_was_further() {
+    let (data, copy) = (Data::new(), Data::new());
+    let mut server = Process::start(&data.config(""));
+    let kept = publish(server.control, "a", "in the copy", &[]);
+    server.terminate();
+    assert!(server.wait().success());
+    fs::create_dir(copy.path()).unwrap();
+    for entry in fs::read_dir(data.path()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    let server = Process::start(&data.config(""));
+    let lost: Vec<_> = (0..5).map(|n| publish(server.control, "a", &n.to_string(), &[])).collect();
+    drop(server);
+
+    fs::remove_file(copy.path().join("fence")).unwrap();
+    let server = Process::start(&copy.config(""));
+    let mut further = after(server.public, "a", &lost[2]);
+    assert_eq!(further.event().name, "fantail-gap");
+    let id = publish(server.control, "a", "new", &[]);
+    assert!(!lost.contains(&id));
+    assert_eq!(further.event().data, "new");
+    let mut before = after(server.public, "a", &kept);
+    assert_eq!((before.event().name, before.event().data), ("fantail-gap".into(), "new".into()));
+    let mut all = Client::connect(server.public).subscribe("/sub/a?from=start");
+    assert_eq!(all.event().data, "in the copy");
+}
