@@ -20,6 +20,7 @@ mod network;
 mod pattern;
 mod proxy;
 mod reference;
+mod regex;
 mod route;
 mod secret;
 mod section;
@@ -52,6 +53,7 @@ pub use self::{
     pattern::Pattern,
     proxy::Proxy,
     reference::reference,
+    regex::Regex,
     route::{Action, Door, Route},
     secret::Secret,
     server::Server,
