@@ -4,6 +4,7 @@
 mod control;
 mod cors;
 mod error;
+mod expression;
 mod header;
 mod host;
 mod hub;
@@ -39,6 +40,7 @@ pub use self::{
     control::Control,
     cors::Cors,
     error::{ConfigError, Origin},
+    expression::{Expression, ExpressionError, Variable, Variables},
     header::Fields,
     host::Host,
     hub::{Hub, Retention},
