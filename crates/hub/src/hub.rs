@@ -412,7 +412,7 @@ impl Hub {
             // Of what is stored the journal knows the floor, and what came before is there.
             let floor = if stored { self.journal.counter() } else { self.floors.lock().take(hash) };
             if let Some(observer) = &self.observer {
-                observer.made(name);
+                observer.made(name, stored);
             }
             let born = self.made.fetch_add(1, Ordering::Relaxed);
             Channel::new(name.clone(), rule, stored, floor, now).born_after(born)
@@ -470,6 +470,8 @@ impl Hub {
             floor: head.floor,
             appended: info.appended.max(head.messages),
             numbered: info.numbered.max(head.messages),
+            // The journal keeps none of them.
+            transient: 0,
             ended: head.newest.ends(),
             ..info
         }))
@@ -550,7 +552,7 @@ impl Hub {
                     }
                     self.counters.collected.fetch_add(1, Ordering::Relaxed);
                     if let Some(observer) = &self.observer {
-                        observer.collected(channel.name());
+                        observer.collected(channel.name(), channel.is_stored());
                     }
                     (true, None)
                 }

@@ -6,8 +6,8 @@ use crate::name::ChannelName;
 ///
 /// Called under the lock of the name, so it must only take a note.
 pub trait Observer: Send + Sync {
-    /// A channel was made.
-    fn made(&self, name: &ChannelName);
-    /// It was idle, and is gone.
-    fn collected(&self, name: &ChannelName);
+    /// A channel was made. If it is `stored`, the journal may have known it before.
+    fn made(&self, name: &ChannelName, stored: bool);
+    /// It was idle, and is gone. If it is `stored`, the journal may know it still.
+    fn collected(&self, name: &ChannelName, stored: bool);
 }

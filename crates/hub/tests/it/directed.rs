@@ -457,11 +457,11 @@ fn observer_is_told_of_every_channel_in_turn() {
     struct Notes(parking_lot::Mutex<Vec<String>>);
 
     impl Observer for Notes {
-        fn made(&self, name: &ChannelName) {
+        fn made(&self, name: &ChannelName, _: bool) {
             self.0.lock().push(format!("+{name}"));
         }
 
-        fn collected(&self, name: &ChannelName) {
+        fn collected(&self, name: &ChannelName, _: bool) {
             self.0.lock().push(format!("-{name}"));
         }
     }
