@@ -120,8 +120,6 @@ pub(crate) struct Start {
     pub(crate) asked: Option<Box<str>>,
     /// That moment.
     pub(crate) until: Offset,
-    /// The ends from before that moment are no matter of this subscription, as transient messages are not.
-    pub(crate) skips_ends: bool,
 }
 
 impl Progress {
@@ -157,10 +155,6 @@ impl Progress {
     /// The moment at which a subscription began that asked for the past: transient messages from before are not part of that.
     fn past(&self) -> Offset {
         self.start.as_ref().map_or(Offset(0), |start| start.until)
-    }
-
-    fn skips_ends(&self) -> bool {
-        self.start.as_ref().is_some_and(|start| start.skips_ends)
     }
 
     fn asked(&self) -> Option<&str> {
@@ -304,8 +298,6 @@ struct Took<'a> {
     until: Offset,
     /// Transient messages up to here are not for this subscriber: it asked for the past.
     past: Offset,
-    /// So are ends.
-    skips_ends: bool,
     room: usize,
     complete_to: Offset,
     items: &'a mut Vec<Item>,
@@ -325,7 +317,7 @@ impl Took<'_> {
             if *offset > self.until {
                 break;
             }
-            if *offset <= self.past && (message.traits().transient || self.skips_ends && message.kind().ends()) {
+            if *offset <= self.past && message.traits().transient {
                 continue;
             }
             if self.room == 0 {
@@ -382,7 +374,6 @@ impl Gatherer {
                     channel: index,
                     until: view.until,
                     past: progress.past(),
-                    skips_ends: progress.skips_ends(),
                     room: share,
                     complete_to,
                     items: &mut self.items,

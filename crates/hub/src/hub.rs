@@ -291,8 +291,7 @@ impl Hub {
     }
 
     /// The same for subscribers that know of each channel where they stand: `next` says for a channel the first offset that
-    /// is due, or `None` for what is published from now on. Nothing is announced, and no gap is told for what is not asked. Where
-    /// it begins in the past, ends are not part of that, as transient messages are not.
+    /// is due, or `None` for what is published from now on. Nothing is announced, and no gap is told for what is not asked.
     ///
     /// # Errors
     /// [`SubscribeError`].
@@ -309,7 +308,7 @@ impl Hub {
         let last = lower.iter().copied().max().unwrap_or(live);
         // One that was found behind `until` holds until the cursor has passed it.
         let start = (first < live || last > live)
-            .then(|| Box::new(Start { lower, asked: None, until: until.max(Offset(last - 1)), skips_ends: true }));
+            .then(|| Box::new(Start { lower, asked: None, until: until.max(Offset(last - 1)) }));
         let progress = Progress::new(Cursor::at(first), start);
         if has_ended(channels.iter().map(|channel| &**channel), &progress) {
             return Err(SubscribeError::Ended);
@@ -333,7 +332,7 @@ impl Hub {
             lower.push(self.journal.find(channel, seek).await?.unwrap_or(until.0 + 1));
         }
         let first = lower.iter().copied().min().unwrap_or(until.0 + 1);
-        let start = Start { lower: lower.into(), asked: None, until, skips_ends: false };
+        let start = Start { lower: lower.into(), asked: None, until };
         Ok((Progress::new(Cursor::at(first), Some(Box::new(start))), true))
     }
 
@@ -352,7 +351,7 @@ impl Hub {
             return Ok((Progress::new(cursor, None), ours));
         }
         let asked = String::from_utf8_lossy(id).into();
-        let start = Start { lower: Box::default(), asked: Some(asked), until, skips_ends: false };
+        let start = Start { lower: Box::default(), asked: Some(asked), until };
         Ok((Progress::new(Cursor::BEGIN, Some(Box::new(start))), false))
     }
 

@@ -126,23 +126,6 @@ fn plan_each_begins_in_each_channel_where_it_is_told() {
     assert!(live.progress.is_plain(), "who begins live everywhere is like all others");
 }
 
-/// A channel that lives again after its end: who asks for its past is not told of that end, who was there is.
-#[test]
-fn end_in_the_past_is_not_part_of_what_plan_each_asks_for() {
-    let hub = Arc::new(hub(Limits::default()));
-    let [a] = names(["a"]);
-    let subscribe = |plan| Subscription::new(Arc::clone(&hub), plan, Arc::new(Profile::new(Closing)), Framing::Raw);
-    let mut there = subscribe(hub.plan_each(std::slice::from_ref(&a), |_| None).unwrap());
-    say(&hub, &a, "1", false);
-    now(hub.end(&a, "end ")).unwrap();
-    say(&hub, &a, "2", false);
-    let mut late = subscribe(hub.plan_each(std::slice::from_ref(&a), |_| Some(1)).unwrap());
-    assert_eq!(&*late.take().unwrap().bytes, b"2");
-    assert_eq!(&*there.take().unwrap().bytes, b"end 2");
-    now(hub.end(&a, "end ")).unwrap();
-    assert_eq!(&*late.take().unwrap().bytes, b"end ", "it has caught up, and was there");
-}
-
 #[test]
 fn due_does_not_wait_for_what_is_not_there() {
     let hub = Arc::new(hub(Limits::default()));
