@@ -126,6 +126,19 @@ fn plan_each_begins_in_each_channel_where_it_is_told() {
     assert!(live.progress.is_plain(), "who begins live everywhere is like all others");
 }
 
+#[test]
+fn due_does_not_wait_for_what_is_not_there() {
+    let hub = Arc::new(hub(Limits::default()));
+    let [a] = names(["a"]);
+    let plan = now(hub.plan(std::slice::from_ref(&a), StartAt::Live)).unwrap();
+    let mut subscription = Subscription::new(Arc::clone(&hub), plan, Arc::new(Profile::new(Closing)), Framing::Raw);
+    assert!(now(subscription.due()).unwrap().is_none());
+    say(&hub, &a, "1", true);
+    assert_eq!(now(subscription.due()).unwrap().map(|batch| batch.messages), Some(2));
+    assert!(now(subscription.due()).unwrap().is_none());
+    assert!(now(subscription.next()).unwrap().is_none(), "it has ended");
+}
+
 /// A client that has seen all that came before a source broke off must not take it for the whole.
 #[test]
 fn start_behind_everything_in_a_broken_channel_gets_its_end_again() {

@@ -92,6 +92,7 @@ impl World {
             style: taken.style,
             framing: taken.framing,
             identity: None,
+            presence: None,
             errand: Errand::Stream,
         });
         Viewer { head, socket: client, said: String::new() }
