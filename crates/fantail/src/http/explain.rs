@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::host::normalise;
 use super::table::{Found, Place, Table, channels};
-use crate::config::{Action, Config, Door, Pattern, Route};
+use crate::config::{Action, Config, Door, Endpoint, Pattern, Route};
 use crate::proxy::rewrite::{Rewrite, is_ambiguous};
 
 /// Why a question cannot be answered.
@@ -104,9 +104,14 @@ fn describe(text: &mut String, config: &Config, found: &Found<'_, '_, Behind<'_>
         Behind::Native => &plain,
         Behind::Streams => return line(text, "action", "resume a recorded stream, or stop it"),
     };
-    line(text, "action", route.action)?;
+    match Endpoint::of(route).filter(|_| route.action == Action::PushStream) {
+        Some(endpoint) => line(text, "action", format_args!("{}, {endpoint}", route.action))?,
+        None => line(text, "action", route.action)?,
+    }
     let mut options = route.given();
-    if route.action == Action::Proxy {
+    if route.action == Action::PushStream {
+        line(text, "channels", format_args!("named by {}", route.channels_path.as_deref().unwrap_or_default()))?;
+    } else if route.action == Action::Proxy {
         let name = route.upstream.as_deref().unwrap_or_default();
         let servers = config.upstream.get(name).map(|upstream| upstream.servers.as_slice()).unwrap_or_default();
         let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
@@ -257,6 +262,29 @@ mod tests {
                action    subscribe\n  \
                channels  a\n"
         );
+    }
+
+    #[test]
+    fn explain_a_push_stream_route_says_what_it_is() {
+        let config = Config::from_toml(
+            "[[route]]\naction = 'push_stream'\npath = '~ ^/sub/(.*)$'\nsubscriber = 'long-polling'\nchannels_path = '$1'\n\
+             footer_template = \"\\n\"\n[[route]]\naction = 'push_stream'\npath = '/stats'\nchannels_statistics = true\n\
+             channels_path = '$arg_id'\n",
+        );
+        let config = config.unwrap();
+        assert_eq!(
+            explain(&config, "/sub/a.b3/c").unwrap(),
+            "GET /sub/a.b3/c\n  \
+               route     ~ ^/sub/(.*)$ (route[0])\n  \
+               host      every host\n  \
+               captures  $1 = \"a.b3/c\"\n  \
+               action    push_stream, subscriber = \"long-polling\"\n  \
+               channels  named by $1\n  \
+               options   footer_template = \"\\n\"\n"
+        );
+        let statistics = explain(&config, "/stats/x?id=a").unwrap();
+        assert!(statistics.contains("  route     /stats (route[1])\n"), "{statistics}");
+        assert!(statistics.contains("  action    push_stream, channels_statistics = true\n"), "{statistics}");
     }
 
     #[test]
