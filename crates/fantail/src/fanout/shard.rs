@@ -48,6 +48,8 @@ pub(super) fn start(number: usize, hub: Arc<Hub>, metrics: Arc<ShardMetrics>) ->
     let replay = Replay::new(Arc::clone(&hub), Arc::clone(&inbox), Handle::current());
     thread::Builder::new().name(format!("fantail-shard-{number}")).spawn(move || {
         let _bomb = Bomb;
+        let thread = rustix::thread::gettid().as_raw_nonzero().get();
+        metrics.thread.store(thread.unsigned_abs().into(), std::sync::atomic::Ordering::Relaxed);
         Shard::new(number, poll, theirs, hub, replay, metrics).run();
     })?;
     Ok(inbox)

@@ -54,7 +54,7 @@ impl World {
         let budget = Budget::new(100, Arc::new(Semaphore::new(100)), 100);
         let proxy = Proxy::new(&config, &metrics, budget, Stopping { told, window: Duration::ZERO });
         Self {
-            app: App::new(&config, hub, None, shards, proxy, metrics),
+            app: App::new(&config, hub, None, shards, proxy, metrics, None),
             places: Arc::new(Semaphore::new(100)),
             listener,
         }
