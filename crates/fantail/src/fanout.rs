@@ -33,7 +33,7 @@ const NO_CHUNK: &[u8] = b"ffff-broken-off\r\n";
 #[derive(Debug)]
 pub struct Style {
     /// How their messages look.
-    pub profile: Profile,
+    pub profile: Arc<Profile>,
     /// A connection that was silent for so long gets `ping_text`; zero for never.
     pub ping: Duration,
     /// A gap carries an id, so that a request which waits for a single answer may be answered with it alone. Without an id
