@@ -10,8 +10,6 @@ use http::{HeaderMap, StatusCode};
 pub struct Reply {
     status: StatusCode,
     lines: Vec<u8>,
-    /// Where there is no body its length is said all the same.
-    sized: bool,
 }
 
 impl Reply {
@@ -29,13 +27,7 @@ impl Reply {
         }
         let connection = if keep_alive { "keep-alive" } else { "close" };
         lines.extend_from_slice(format!("connection: {connection}\r\n").as_bytes());
-        Self { status, lines, sized: false }
-    }
-
-    /// The same that says, if `sized`, a length of 0 where its status has no body, as nginx does.
-    #[must_use]
-    pub fn sized(self, sized: bool) -> Self {
-        Self { sized, ..self }
+        Self { status, lines }
     }
 
     /// The whole answer with this body, unless its status has none (RFC 9110 §6.4.1).
@@ -45,8 +37,6 @@ impl Reply {
         if !bodiless {
             let length: usize = body.iter().map(|part| part.len()).sum();
             out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
-        } else if self.sized {
-            out.extend_from_slice(b"content-length: 0\r\n");
         }
         let date = httpdate::fmt_http_date(SystemTime::now());
         out.extend_from_slice(format!("date: {date}\r\n\r\n").as_bytes());
@@ -94,11 +84,6 @@ mod tests {
         {
             let reply = Reply::new(status, None, &HeaderMap::new(), false);
             assert_eq!(text(reply.with(&[b"x"])), format!("HTTP/1.1 {line}\r\nconnection: close\r\ndate: …\r\n\r\n"));
-            let length = "content-length: 0\r\n";
-            assert_eq!(
-                text(reply.sized(true).with(&[b"x"])),
-                format!("HTTP/1.1 {line}\r\nconnection: close\r\n{length}date: …\r\n\r\n")
-            );
         }
     }
 }

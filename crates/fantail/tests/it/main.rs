@@ -34,6 +34,8 @@ mod long_wait;
 mod passing;
 mod program;
 mod publish;
+mod push_stream_polls;
+mod push_stream_subscriber;
 mod reconnect;
 mod relay;
 mod resume;

@@ -142,7 +142,7 @@ fn agrees(channel: &Channel, time: u64, tag: u64) -> bool {
 /// The position that a time and a tag stand for, if no channel knows better: then a subscriber goes on from there as with one of our
 /// ids, and what was published for the connected alone reaches it too.
 fn exact(app: &App, channels: &[Arc<Channel>], seen: &Seen) -> Option<Position> {
-    let (time, tag) = (seen.time?, seen.tag.filter(|tag| *tag > 0)?);
+    let (time, tag) = (seen.time?, seen.tag?);
     let known = tag <= app.hub.view().until.0 && channels.iter().all(|channel| agrees(channel, time, tag));
     known.then(|| Position { epoch: app.hub.journal().epoch(), offset: Offset(tag) })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fantail_hub::{Batch, ChannelName, Framing, Plan, Subscription};
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::admission::Admission;
@@ -164,7 +164,7 @@ impl Subscriber {
         route.open_to_origins(ask, Methods::Get, &mut headers);
         let headers = headers.into_parts().0.headers;
         if mode == Mode::Polling {
-            return self.look(route, app, ask, admitted, callback, headers).await;
+            return self.look(app, ask, admitted, callback, headers).await;
         }
         self.wait(route, app, slot, ask, admitted, callback, headers);
         // The connection drops this future when it takes the socket.
@@ -204,7 +204,6 @@ impl Subscriber {
     /// What there is, at once.
     async fn look(
         &self,
-        route: &PushStream,
         app: &App,
         ask: &Ask<'_>,
         admitted: Admitted,
@@ -230,9 +229,6 @@ impl Subscriber {
         let mut response = Response::new(Body::Full(body.into()));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        if status == StatusCode::NOT_MODIFIED && route.site.strict() {
-            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
         gzip::apply(&ask.request.headers, &mut response);
         Ok(response)
     }
@@ -253,7 +249,6 @@ impl Subscriber {
         let presence = route.site.presence(&admitted.names());
         let Admitted { plan, seen, .. } = admitted;
         let poll = Poll::new(&self.polls, &app.hub, &plan, seen, callback, headers, true);
-        let strict = route.site.strict();
         let packs = gzip::accepts(&ask.request.headers);
         let keep_alive = keeps_alive(ask.request) && !has_body(ask.request);
         let response = Box::new(move |due: Option<&Batch>| {
@@ -262,7 +257,7 @@ impl Subscriber {
                 body = packed;
                 headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             }
-            Reply::new(status, None, &headers, keep_alive).sized(strict).with(&[&body])
+            Reply::new(status, None, &headers, keep_alive).with(&[&body])
         });
         let errand = Errand::Answer { wait: self.wait, keep_alive, response };
         slot.ask(Takeover::Subscriber(takeover::Subscriber {
