@@ -399,6 +399,22 @@ fn push_stream_channels_are_named_by_the_route() {
 }
 
 #[test]
+fn push_stream_publish_by_default_is_answered_with_its_place() {
+    let sub =
+        "[[route]]\npath = '= /poll'\naction = 'push_stream'\nsubscriber = 'polling'\nchannels_path = '$arg_id'\n";
+    let server = TestServer::start(&format!("{}{sub}", config("", "store_messages = true")));
+    let place = |answer: &Answer| ["etag", "last-modified"].map(|name| answer.head.get(name).map(str::to_owned));
+    let first = place(&server.public().request("POST", "/pub?id=a/b", &[], b"1"));
+    let second = place(&server.public().request("POST", "/pub?id=a", &[], b"2"));
+    let [Some(tag), Some(time)] = first else { panic!("it is not told: {first:?}") };
+    let headers = [("If-None-Match", tag.as_str()), ("If-Modified-Since", &time)];
+    let answer = server.public().request("GET", "/poll?id=a", &headers, b"");
+    assert_eq!((answer.text().as_str(), place(&answer)), ("2", second.clone()));
+    assert_eq!(server.public().request("GET", "/poll?id=b", &headers, b"").status, 304);
+    assert_eq!(place(&server.public().get("/pub?id=a")), [None, None], "it is no message's");
+}
+
+#[test]
 fn push_stream_channel_on_disk_is_deleted_and_begins_anew() {
     let temp = tempfile::tempdir().expect("a directory");
     let sub =
