@@ -340,9 +340,16 @@ impl Channel {
         sooner
     }
 
-    /// When its oldest message is to go.
-    pub(crate) fn expires(&self, limits: Limits) -> Option<Millis> {
-        self.state.lock().tail.expires(limits)
+    /// The same for when its oldest message is to go, or for `otherwise` if it has none: when the hub has to put it into its
+    /// schedule, if it has to. In one step, for it follows every publish.
+    pub(crate) fn schedule_expiry(&self, limits: Limits, otherwise: Millis) -> Option<Millis> {
+        let mut state = self.state.lock();
+        let due = state.tail.expires(limits).unwrap_or(otherwise);
+        let sooner = due < state.due;
+        if sooner {
+            state.due = due;
+        }
+        sooner.then_some(due)
     }
 
     /// Whether an entry of the schedule that has come is the one that counts.

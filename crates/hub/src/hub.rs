@@ -643,7 +643,9 @@ impl Hub {
         }
         self.count(channel.settle());
         let limits = self.limits_of(channel);
-        self.look_at(channel, channel.expires(limits).unwrap_or(now.plus(limits.age)));
+        if let Some(due) = channel.schedule_expiry(limits, now.plus(limits.age)) {
+            self.schedule.lock().add(channel, due);
+        }
         if self.held() > self.limits.memory {
             self.relieve(false);
         }
