@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use fantail_hub::{AppendError, Millis, Offset};
 
-use super::super::fence::{self, Fence};
+use super::super::fence::Fence;
 use super::super::health::refusal;
 use super::super::log::{LogFile, START};
 use super::super::medium::Medium;
@@ -84,11 +84,7 @@ impl Tape {
     /// # Errors
     /// If it cannot be. What is not stored may be given offsets all the same; what is stored must not.
     pub fn reserve(&mut self, offsets: u64) -> Result<(), AppendError> {
-        let wanted = self.given.0 + offsets;
-        if wanted <= self.fence.mark().reserved.0 {
-            return Ok(());
-        }
-        self.fence.reserve(Offset(wanted + fence::AHEAD)).map_err(|error| refusal(&error))
+        self.fence.reserve(Offset(self.given.0 + offsets)).map_err(|error| refusal(&error))
     }
 
     /// Gives the next offset, and with it the `span - 1` behind it.
