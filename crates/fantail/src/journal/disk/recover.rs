@@ -78,6 +78,9 @@ pub fn recover(directory: &Directory, terms: Terms, counts: &Counts) -> Result<R
     let judged = judge(fence, last, directory.is_new());
     let mut holes = open_holes(path, &segments, last)?;
     for hole in bare.holes.into_iter().chain(judged.hole) {
+        if holes.cover(hole) {
+            continue;
+        }
         tracing::error!(
             after = %hole.after, upto = %hole.upto, directory = %path.display(),
             "messages may have been lost; whoever resumes from before is told of a gap"
@@ -187,16 +190,16 @@ struct Taken {
 impl Takeover<'_> {
     fn take(&self, bare: Vec<LogFile>, sealed: Offset) -> io::Result<Taken> {
         let mut taken = Taken { last: sealed, open: None, unsealed: Vec::new(), holes: Vec::new() };
-        let count = bare.len();
+        // What a log holds that was not stored when the next one was begun had been refused, and could not be cut off.
+        let bounds: Vec<_> = bare.iter().skip(1).map(|next| next.after().min(self.bound)).collect();
         for (number, log) in bare.into_iter().enumerate() {
-            // What is sealed knows its end itself.
             let before = log.after();
-            if number > 0 && before > taken.last {
+            if before > taken.last {
                 taken.holes.push(Hole { after: taken.last, upto: before });
             }
             // Also where it holds nothing: what came before it may have been cleaned away since.
             taken.last = taken.last.max(before);
-            self.take_one(log, number + 1 == count, &mut taken)?;
+            self.take_one(log, bounds.get(number).copied(), &mut taken)?;
         }
         let list = self.segments.list();
         let newest = list.segments().iter().rev().find(|segment| segment.last() >= segment.base());
@@ -207,9 +210,11 @@ impl Takeover<'_> {
         Ok(taken)
     }
 
-    fn take_one(&self, log: LogFile, is_newest: bool, taken: &mut Taken) -> io::Result<()> {
+    /// Takes one over that holds nothing above `bound`, or is the newest.
+    fn take_one(&self, log: LogFile, bound: Option<Offset>, taken: &mut Taken) -> io::Result<()> {
+        let is_newest = bound.is_none();
         let size = log.size()?;
-        let rebuilt = Index::rebuild(&log, self.bound)?;
+        let rebuilt = Index::rebuild(&log, bound.unwrap_or(self.bound))?;
         #[cfg(feature = "faults")]
         let rebuilt = match crate::faults::offsets_reused(rebuilt.index.last()) {
             Some(bound) if is_newest => Index::rebuild(&log, bound)?,

@@ -119,8 +119,11 @@ impl Plan {
             segment.retire()?;
         }
         // Where nothing is left that anybody could ask for, the new one is only there while the old ones are taken away. The
-        // oldest stays: from where it begins on, holes are remembered.
-        let blank = self.first > 0 && to.index.is_blank() && self.is_general_elsewhere(segments, new.general());
+        // oldest stays: from where it begins on, holes are remembered. So does the newest: the open one is known to follow it.
+        let blank = self.first > 0
+            && to.index.is_blank()
+            && self.is_general_elsewhere(segments, new.general())
+            && segments.list().segments().iter().any(|other| other.is_sealed() && other.base() > last);
         if !segments.replace(&self.segments, (!blank).then_some(new)) {
             remove(&stem.index(segments.dir()))?;
             remove(&path)?;

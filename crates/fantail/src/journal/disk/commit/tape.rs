@@ -162,7 +162,8 @@ impl Tape {
         }
         // Many offsets may have been given since to what is not stored.
         let base = base.max(Offset(self.given.0.saturating_sub(u64::from(u32::MAX / 2))));
-        let segment = self.medium.begin(&self.segments, base, self.stored, time).map_err(|error| refusal(&error))?;
+        let segment =
+            self.medium.begin(&self.segments, base, self.stored, time, self.fsync).map_err(|error| refusal(&error))?;
         let log = segment.log().expect("a new segment is not sealed").clone();
         if let Some(old) = self.open.replace(Open { segment, log, end: START, torn: false }) {
             self.sealer.add(old.segment);
@@ -247,10 +248,10 @@ impl Tape {
 
     /// Puts everything on the disk, and says so in the fence.
     pub fn close(&mut self) {
-        let synced = match &self.open {
-            Some(open) => self.medium.sync(&open.log),
-            None => Ok(()),
-        };
+        let list = self.segments.list();
+        // Also those that wait to be sealed.
+        let mut logs = list.segments().iter().filter_map(|segment| segment.log());
+        let synced = logs.try_for_each(|log| self.medium.sync(log)).and_then(|()| self.segments.sync());
         if let Err(error) = synced.and_then(|()| self.fence.close(self.given)) {
             tracing::error!(%error, "cannot put the end of the journal on the disk; the next start will look for losses");
         }

@@ -194,3 +194,36 @@ fn segment_cut_before_others_is_a_loss_between_them() {
     all[3] = Told::Lost(lost);
     assert!(node.history("a", 1) == all, "the fourth is lost and all others are there");
 }
+
+#[test]
+fn newest_sealed_segment_that_is_gone_is_a_loss_before_the_open_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(temp.path()));
+    let data = "x".repeat(2000);
+    let offsets: Vec<u64> = (0..7).map(|_| node.publish("a", &data)).collect();
+    drop(node);
+    let open = log_of(temp.path());
+    let mut logs: Vec<_> = fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    logs.retain(|path| path.extension().is_some_and(|extension| extension == "log") && *path != open);
+    let gone = logs.into_iter().max().unwrap();
+    // It is not there if the process went before it was sealed.
+    let _ = fs::remove_file(gone.with_extension("idx"));
+    fs::remove_file(gone).unwrap();
+    for _ in 0..2 {
+        let node = Node::open(settings(temp.path()));
+        let told = node.history("a", 1);
+        assert!(told.iter().filter(|told| matches!(told, Told::Said(..))).count() < offsets.len());
+        assert!(told.iter().any(|told| matches!(told, Told::Lost(_))), "a loss is silent");
+        assert_eq!(node.journal.figures().holes, 1);
+    }
+}
+
+#[test]
+fn log_of_which_the_machine_left_nothing_but_a_name_is_taken_away() {
+    let (temp, all) = unsealed();
+    let open = log_of(temp.path());
+    fs::write(&open, b"").unwrap();
+    assert!(judge(temp.path(), &all, "nothing but a name") < all.len());
+    assert_eq!(Node::open(settings(temp.path())).journal.figures().damaged, 0);
+    assert!(!open.exists());
+}
