@@ -23,8 +23,9 @@ use super::figures::Counts;
 use super::holes::Holes;
 use super::index::{Hole, Index, Rebuilt};
 use super::log::LogFile;
+use super::query::{At, Trouble};
 use super::segment::Segment;
-use super::segments::Segments;
+use super::segments::{List, Segments, StoreError};
 
 /// How many offsets may have been given out behind the last record where no fence says so: far more than anybody publishes
 /// to channels that are not stored between two messages that are.
@@ -92,7 +93,8 @@ pub fn recover(directory: &Directory, terms: Terms, counts: &Counts) -> Result<R
     }
     counts.holes(segments.list().holes().len());
 
-    let keys = recall(&segments, terms).map_err(of("read idempotency keys of"))?;
+    let keys = segments.ask(|list| recall(list, terms));
+    let keys = keys.map_err(|StoreError::Io { source, .. }| source).map_err(of("read idempotency keys of"))?;
     // One is left out: where everything begins that is not stored, and gaps are told, no message may stand.
     let given = Offset(judged.given.0 + u64::from(judged.given.0 > 0));
     let mark = Mark {
@@ -250,13 +252,13 @@ impl Takeover<'_> {
 }
 
 /// Idempotency keys of the window, as many as are remembered: read from the newest segments on.
-fn recall(segments: &Segments, terms: Terms) -> io::Result<Idempotency> {
+fn recall(list: &List, terms: Terms) -> Result<Idempotency, Trouble> {
     let mut keys = Idempotency::new(terms.window, terms.keys);
     let since = terms.now.minus(terms.window);
     // Newest segment first, oldest key first in each.
     let mut recent = Vec::new();
     let mut count = 0;
-    for segment in segments.list().segments().iter().rev() {
+    for segment in list.segments().iter().rev() {
         if count >= terms.keys {
             break;
         }
@@ -265,7 +267,7 @@ fn recall(segments: &Segments, terms: Terms) -> io::Result<Idempotency> {
             continue;
         }
         let mut here = VecDeque::new();
-        segment.keyed(since, |record| {
+        let read = segment.keyed(since, |record| {
             let Some(keyed) = record.key else { return };
             let parsed = ChannelName::parse(record.channel).ok().zip(IdempotencyKey::parse(keyed.key));
             if let Some((channel, key)) = parsed {
@@ -274,7 +276,8 @@ fn recall(segments: &Segments, terms: Terms) -> io::Result<Idempotency> {
             if here.len() > terms.keys {
                 here.pop_front();
             }
-        })?;
+        });
+        read.at(segment)?;
         count += here.len();
         recent.push(here);
     }

@@ -102,7 +102,8 @@ impl Segments {
         self.ask(|list| Query::new(list, name, limits, now).head())
     }
 
-    fn ask<T>(&self, query: impl Fn(&List) -> Result<T, Trouble>) -> Result<T, StoreError> {
+    /// Asks all of them. An index that turns out to be damaged is made again, and it is asked anew.
+    pub(super) fn ask<T>(&self, query: impl Fn(&List) -> Result<T, Trouble>) -> Result<T, StoreError> {
         loop {
             let list = self.list();
             let Trouble { segment, source } = match query(&list) {

@@ -227,3 +227,30 @@ fn log_of_which_the_machine_left_nothing_but_a_name_is_taken_away() {
     assert_eq!(Node::open(settings(temp.path())).journal.figures().damaged, 0);
     assert!(!open.exists());
 }
+
+#[test]
+fn index_with_any_block_damaged_still_gives_its_idempotency_keys() {
+    let temp = tempfile::tempdir().unwrap();
+    let many = Settings { segment: 1 << 16, keys: 5000, ..settings(temp.path()) };
+    let node = Node::open(many.clone());
+    let publish = |node: &Node, n: u64| node.try_publish("a", said("x"), Some(&format!("k{n}"))).unwrap();
+    let keyed = (0..).take_while(|&n| {
+        publish(&node, n);
+        node.journal.figures().segments == 1
+    });
+    let keyed = keyed.count() as u64;
+    while !node.journal.segments().list().segments()[0].is_sealed() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(node);
+    let index = log_of(temp.path()).with_file_name("00000000000000000001.idx");
+    let whole = fs::read(&index).unwrap();
+    assert!(whole.len() > 3 * 4096);
+    for at in (100..whole.len()).step_by(4096) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 4;
+        fs::write(&index, &bytes).unwrap();
+        let node = Node::open(many.clone());
+        assert!((0..keyed).all(|n| publish(&node, n).duplicate), "byte {at}");
+    }
+}
