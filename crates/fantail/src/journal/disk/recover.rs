@@ -107,6 +107,7 @@ pub fn recover(directory: &Directory, terms: Terms, counts: &Counts) -> Result<R
     };
     let fence = Fence::begin(path, mark).map_err(of("write the fence of"))?;
     fs::File::open(path).and_then(|directory| directory.sync_all()).map_err(of("sync"))?;
+    directory.found()?;
     let start = Start { open: bare.open, stored: judged.stored, given, fence };
     Ok(Recovered { segments, unsealed: bare.unsealed, start, keys })
 }
@@ -135,7 +136,8 @@ fn judge(fence: Found, last: Offset, is_new: bool) -> Judged {
         return Judged { hole: None, stored: last, given: last };
     }
     let (upto, given) = match fence {
-        Found::Missing if is_new => (last, last),
+        // What a first start that was cut off left says nothing.
+        _ if is_new => (last, last),
         Found::Missing | Found::Damaged => {
             tracing::error!("the fence is missing or damaged: what the end of the journal held cannot be told");
             let given = Offset(last.0 + UNFENCED);
