@@ -1,5 +1,8 @@
 //! Many publishers at once.
 
+use fantail_hub::Kind;
+use fantail_hub::channel::Addition;
+
 use super::*;
 
 #[test]
@@ -60,4 +63,22 @@ fn message_larger_than_a_segment_is_taken() {
     assert_eq!(node.history("a", 1), all);
     drop(node);
     assert_eq!(Node::open(settings(temp.path())).history("a", 1), all);
+}
+
+#[test]
+fn clock_that_leaps_within_a_batch_begins_another_segment() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(temp.path()));
+    let channel = node.hub.open(&name("a")).unwrap();
+    let at = |now| Append {
+        channel: &channel,
+        addition: Addition { said: said("x"), kind: Kind::Data, then_end: false, clears: false },
+        limits: Limits::default(),
+        key: None,
+        now,
+    };
+    let year = Duration::from_hours(365 * 24);
+    let batch = [Millis(0), Millis(0).plus(year), Millis(0).plus(2 * year), Millis(7)].map(at);
+    assert!(wait(node.journal.append(&batch)).iter().all(Result::is_ok));
+    assert_eq!(node.journal.segments().list().segments().len(), 3);
 }
