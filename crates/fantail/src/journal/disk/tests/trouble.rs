@@ -234,3 +234,45 @@ fn disk_is_waited_for_under_os_at_the_end_alone() {
         assert!(waits.0.lock().contains(&open));
     }
 }
+
+#[test]
+fn segment_that_fails_before_anything_is_written_to_it_leaves_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let (node, medium) = open(temp.path(), Durability::Fsync);
+    for _ in 0..3 {
+        medium.0.lock().sync = Some(EIO);
+        node.try_publish("a", said("refused"), None).unwrap_err();
+        *medium.0.lock() = Fault::default();
+        // As when nothing was given in between.
+        medium.0.lock().begin = Some(EIO);
+        node.try_publish("a", said("refused"), None).unwrap_err();
+        *medium.0.lock() = Fault::default();
+    }
+    let after = node.publish("a", "after");
+    assert_eq!(node.journal.segments().list().segments().len(), 1);
+    let logs = fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(logs.filter(|path| path.extension().is_some_and(|extension| extension == "log")).count(), 1);
+    let all = [Told::Said(after, "after".into())];
+    assert_eq!(node.history("a", 1), all);
+    drop(node);
+    assert_eq!(Node::open(settings(temp.path())).history("a", 1), all);
+}
+
+/// Breaks a thread.
+#[derive(Debug)]
+struct Broken;
+
+impl Medium for Broken {
+    fn append(&mut self, _: &LogFile, _: u64, _: &[u8]) -> io::Result<()> {
+        panic!("as the test wants it")
+    }
+}
+
+#[test]
+fn committer_that_is_gone_is_said_by_the_health() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::open_on(Box::new(Broken), settings(temp.path()), Millis(10_000)).unwrap();
+    node.try_publish("a", said("x"), None).unwrap_err();
+    node.try_publish("a", said("x"), None).unwrap_err();
+    assert!(matches!(node.journal.health(), Err(AppendError::Failing(_))));
+}
