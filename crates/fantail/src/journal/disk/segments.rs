@@ -17,7 +17,6 @@ use thiserror::Error;
 pub use found::Found;
 pub use viewed::{Viewed, stems};
 
-use super::census::Census;
 use super::index::{Hole, Index};
 use super::log::{LogError, LogFile, START};
 use super::query::{Query, Trouble};
@@ -154,25 +153,6 @@ impl Segments {
         let sealed = Segment::sealed(&self.dir, stem, &self.files, false)?;
         self.replace(std::slice::from_ref(segment), Some(Arc::new(sealed)));
         Ok(())
-    }
-
-    /// Goes through all channels in the order of their names' hashes, in bounded memory, and calls `each` with what `limits`
-    /// keep of one. What was dropped to its floor has no name any more and is left out.
-    pub fn channels(
-        &self,
-        limits: impl Fn(&str) -> Limits,
-        now: Millis,
-        mut each: impl FnMut(&str, Head),
-    ) -> Result<(), StoreError> {
-        let list = self.list();
-        let census = Census { segments: list.segments(), general: list.general(), limits: &limits, now };
-        let took = census.take(|resident| {
-            if !resident.name.is_empty() {
-                each(resident.name, resident.sweep.head());
-            }
-            Ok(())
-        });
-        took.map_err(|trouble| StoreError::Io { path: trouble.segment.index_path().to_owned(), source: trouble.source })
     }
 
     /// Puts `new` in the place of the run `old`; nothing, if somebody was faster.
