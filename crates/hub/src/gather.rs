@@ -363,8 +363,9 @@ impl Gatherer {
                 }
                 let mut next = next;
                 if channel.is_stored() {
-                    let page =
-                        pages.iter().find(|(of, page)| *of == index && page.next <= next && next <= page.until.0);
+                    // One that ends before it begins holds until the cursor stands where it ends.
+                    let due = progress.cursor.next();
+                    let page = pages.iter().find(|(of, page)| *of == index && page.next <= next && due <= page.until.0);
                     let (_, page) = page?;
                     read_to = Some(read_to.map_or(page.until, |until: Offset| until.min(page.until)));
                     if let Some(lost) = page.lost.filter(|lost| next <= lost.0) {
