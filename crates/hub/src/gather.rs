@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::channel::Channel;
+use crate::clock::Millis;
 use crate::journal::Page;
 use crate::message::Message;
 use crate::name::ChannelName;
@@ -68,7 +69,8 @@ pub struct Gap<'a> {
 /// Turns entries into the bytes of one family of clients.
 pub trait Render: Send + Sync {
     /// Appends the frame of one message of a channel.
-    fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, message: &Message);
+    /// `number` is the channel's own for it, see [`Entry::number`].
+    fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, number: u64, message: &Message);
     /// Appends the frame that tells of a gap; may append nothing.
     fn gap(&self, out: &mut Vec<u8>, gap: &Gap<'_>);
     /// Whether a subscriber that has been sent this message is done: its connection ends behind the frame, while the
@@ -150,6 +152,11 @@ impl Progress {
         self.cursor.next().max(lower.unwrap_or(0))
     }
 
+    /// The moment at which a subscription began that asked for the past: transient messages from before are not part of that.
+    fn past(&self) -> Offset {
+        self.start.as_ref().map_or(Offset(0), |start| start.until)
+    }
+
     fn asked(&self) -> Option<&str> {
         self.start.as_ref()?.asked.as_deref()
     }
@@ -164,6 +171,8 @@ pub struct Batch {
     pub frames: Vec<Frame>,
     /// Messages among the frames.
     pub messages: u32,
+    /// The last of them: where it stands, and when it was accepted.
+    pub last: Option<(Offset, Millis)>,
     /// Gaps among the frames, told or not.
     pub gaps: u32,
     /// There is an end among them.
@@ -197,6 +206,7 @@ impl Batch {
             bytes: Bytes::new(),
             frames: Vec::new(),
             messages: 0,
+            last: None,
             gaps: 0,
             ends: false,
             closes: false,
@@ -272,7 +282,8 @@ pub struct View {
 
 enum What {
     Lost,
-    Is(Arc<Message>),
+    /// With its number.
+    Is(u64, Arc<Message>),
 }
 
 struct Item {
@@ -285,6 +296,8 @@ struct Item {
 struct Took<'a> {
     channel: usize,
     until: Offset,
+    /// Transient messages up to here are not for this subscriber: it asked for the past.
+    past: Offset,
     room: usize,
     complete_to: Offset,
     items: &'a mut Vec<Item>,
@@ -300,16 +313,19 @@ impl Took<'_> {
     }
 
     fn entries<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
-        for Entry { offset, message } in entries {
+        for Entry { offset, number, message } in entries {
             if *offset > self.until {
                 break;
+            }
+            if *offset <= self.past && message.traits().transient {
+                continue;
             }
             if self.room == 0 {
                 self.complete_to = self.complete_to.min(Offset(offset.0 - 1));
                 break;
             }
             self.room = self.room.saturating_sub(message.cost());
-            let what = What::Is(Arc::clone(message));
+            let what = What::Is(*number, Arc::clone(message));
             self.items.push(Item { at: *offset, channel: self.channel, what });
         }
     }
@@ -354,8 +370,14 @@ impl Gatherer {
             }
             let before = self.items.len();
             let took = channel.read(|tail| {
-                let mut took =
-                    Took { channel: index, until: view.until, room: share, complete_to, items: &mut self.items };
+                let mut took = Took {
+                    channel: index,
+                    until: view.until,
+                    past: progress.past(),
+                    room: share,
+                    complete_to,
+                    items: &mut self.items,
+                };
                 let floor = tail.floor();
                 if next > floor.0 {
                     took.entries(tail.from(next));
@@ -411,7 +433,7 @@ impl Gatherer {
         };
         let highest = match first.what {
             What::Lost => progress.cursor,
-            What::Is(_) => Cursor::at(first.at.0),
+            What::Is(..) => Cursor::at(first.at.0),
         };
         let alone = sources > 1 || read_to.is_some();
         let lowest = if alone { progress.cursor } else { Cursor::at(lowest).min(highest) };
@@ -461,13 +483,13 @@ impl Gatherer {
                         continue;
                     }
                 }
-                What::Is(message) if message.is_large() => {
+                What::Is(number, message) if message.is_large() => {
                     if !batch.frames.is_empty() {
                         batch.full = true;
                         break;
                     }
                     let large = message.rendering(profile.shared_key(framing), || {
-                        profile.render.message(&mut self.content, name(item.channel), position, message);
+                        profile.render.message(&mut self.content, name(item.channel), position, *number, message);
                         let mut framed = Vec::with_capacity(self.content.len() + 16);
                         framing.wrap(&mut framed, &self.content);
                         framed
@@ -475,6 +497,7 @@ impl Gatherer {
                     batch.bytes = Bytes::from_owner(Shared(large));
                     batch.frames.push(Frame { end: batch.bytes.len(), next });
                     batch.messages = 1;
+                    batch.last = Some((item.at, message.time()));
                     batch.ends = message.kind().ends();
                     batch.closes = profile.render.closes(name(item.channel), message);
                     batch.full = items.peek().is_some();
@@ -482,7 +505,9 @@ impl Gatherer {
                     self.items.clear();
                     return batch;
                 }
-                What::Is(message) => profile.render.message(&mut self.content, name(item.channel), position, message),
+                What::Is(number, message) => {
+                    profile.render.message(&mut self.content, name(item.channel), position, *number, message);
+                }
             }
             let before = out.len();
             framing.wrap(&mut out, &self.content);
@@ -493,8 +518,9 @@ impl Gatherer {
                 break;
             }
             batch.gaps += std::mem::take(&mut gaps);
-            if let What::Is(message) = &item.what {
+            if let What::Is(_, message) = &item.what {
                 batch.messages += 1;
+                batch.last = Some((item.at, message.time()));
                 batch.ends |= message.kind().ends();
                 batch.closes = profile.render.closes(name(item.channel), message);
             }

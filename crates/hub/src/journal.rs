@@ -54,10 +54,6 @@ pub struct Receipt {
     pub subscribers: u32,
     /// It had been accepted before, under the same key; nothing was added.
     pub duplicate: bool,
-    /// By how much the channel's bytes in memory grew, or shrank.
-    pub growth: isize,
-    /// Nobody looks after the channel's age yet.
-    pub unscheduled: bool,
 }
 
 /// Why a journal did not accept a message.

@@ -28,7 +28,7 @@ pub use gather::{Batch, Framing, Gap, Gathered, Gatherer, Profile, Render};
 pub use hub::{ChannelEnd, Hub, HubLimits, PublishError, Published, SubscribeError};
 pub use idempotency::IdempotencyKey;
 pub use journal::{AppendError, Journal, ReadError};
-pub use message::{Kind, Message, NewMessage};
+pub use message::{Kind, Message, NewMessage, Traits};
 pub use name::{ChannelName, NameError};
 pub use position::{Cursor, Epoch, Offset, Position};
 pub use retention::{Limits, Retention};

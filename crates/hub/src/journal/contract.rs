@@ -11,7 +11,7 @@ use super::{Append, AppendError, Head, Journal, Page, Receipt, Seek};
 use crate::channel::{Addition, Channel};
 use crate::clock::Millis;
 use crate::idempotency::IdempotencyKey;
-use crate::message::{Kind, Message, NewMessage};
+use crate::message::{Kind, Message, NewMessage, Traits};
 use crate::name::ChannelName;
 use crate::retention::{Limits, Retention};
 use crate::tail::Tail;
@@ -68,7 +68,7 @@ fn head(journal: &dyn Journal, channel: &Channel) -> Head {
 
 fn says(data: &str) -> Addition<'_> {
     let said = NewMessage { data, event: None, id: None };
-    Addition { said, kind: Kind::Data, then_end: false, clears: false }
+    Addition { said, kind: Kind::Data, then_end: false, clears: false, traits: Traits::default() }
 }
 
 fn request<'a>(channel: &'a Arc<Channel>, addition: Addition<'a>, now: u64) -> Append<'a> {

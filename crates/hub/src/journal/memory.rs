@@ -36,8 +36,6 @@ impl MemoryJournal {
                 position: Position { epoch: self.epoch, offset: done.offset },
                 subscribers: one.channel.info().subscribers,
                 duplicate: true,
-                growth: 0,
-                unscheduled: false,
             });
         }
         let receipt = self.add(one);
@@ -53,8 +51,6 @@ impl MemoryJournal {
             position: Position { epoch: self.epoch, offset: appended.offset },
             subscribers: appended.subscribers,
             duplicate: false,
-            growth: appended.growth,
-            unscheduled: appended.unscheduled,
         }
     }
 }

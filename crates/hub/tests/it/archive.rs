@@ -119,9 +119,9 @@ impl Journal for Archive {
                 kept.floor = kept.entries.last().map_or(kept.floor, |entry| entry.offset.0);
                 kept.entries.clear();
             }
-            kept.entries.push(Entry { offset: Offset(first), message: Arc::clone(&draft.message) });
+            kept.entries.push(Entry { offset: Offset(first), number: first, message: Arc::clone(&draft.message) });
             let end = Arc::new(Draft::end_behind(&draft.message));
-            kept.entries.extend(draft.then_end.then_some(Entry { offset: Offset(first + 1), message: end }));
+            kept.entries.extend(draft.then_end.then_some(Entry { offset: Offset(first + 1), number: 0, message: end }));
             let mut next = first - 1;
             let appended = one.channel.append(&draft, one.limits, || {
                 next += 1;
@@ -132,8 +132,6 @@ impl Journal for Archive {
                 position: Position { epoch: self.epoch, offset: appended.offset },
                 subscribers: appended.subscribers,
                 duplicate: false,
-                growth: appended.growth,
-                unscheduled: appended.unscheduled,
             })
         };
         Box::pin(std::future::ready(batch.iter().map(one).collect()))

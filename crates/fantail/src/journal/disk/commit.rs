@@ -107,6 +107,9 @@ impl Committer {
         struct Abandon(Arc<Shared>);
         impl Drop for Abandon {
             fn drop(&mut self) {
+                if std::thread::panicking() {
+                    self.0.health.is_ill(&AppendError::Failing("its thread has failed; see the log".into()));
+                }
                 self.0.queue.abandon();
             }
         }
@@ -162,7 +165,7 @@ impl Committer {
             }
             return;
         }
-        if !item.channel.is_stored() {
+        if !item.is_stored() {
             let offset = self.tape.give(item.span());
             self.put(round, place, offset, None);
             return;
@@ -174,7 +177,7 @@ impl Committer {
         let ready = if self.batch.stored == 0 { self.tape.make_ready(time) } else { Ok(()) };
         if let Err(error) = reserved.clone().and(ready) {
             self.note(&Err(error.clone()));
-            self.shared.counts.refused();
+            self.shared.counts.refused(&error);
             round.answer(place, Err(error));
             return;
         }
@@ -235,7 +238,7 @@ impl Committer {
             let item = round.item(place);
             let answer = match (*placed, written) {
                 (Placed::New { offset, at: Some(_), .. }, Err(error)) => self.refuse(item, offset, error),
-                (Placed::Again { .. }, Err(error)) if item.channel.is_stored() => Err(error.clone()),
+                (Placed::Again { .. }, Err(error)) if item.is_stored() => Err(error.clone()),
                 (Placed::New { offset, at, .. }, _) => Ok(self.show(item, offset, at)),
                 (Placed::Again { offset, .. }, _) => Ok(self.again(item, offset)),
             };
@@ -259,8 +262,6 @@ impl Committer {
             position: Position { epoch: self.epoch, offset },
             subscribers: appended.subscribers,
             duplicate: false,
-            growth: appended.growth,
-            unscheduled: appended.unscheduled,
         }
     }
 
@@ -269,7 +270,7 @@ impl Committer {
         if let Some((key, _)) = &item.key {
             self.keys.forget(item.channel.name(), key, offset);
         }
-        self.shared.counts.refused();
+        self.shared.counts.refused(error);
         Err(error.clone())
     }
 
@@ -278,8 +279,6 @@ impl Committer {
             position: Position { epoch: self.epoch, offset },
             subscribers: item.channel.info().subscribers,
             duplicate: true,
-            growth: 0,
-            unscheduled: false,
         }
     }
 
@@ -299,6 +298,7 @@ fn record(item: &Item, offset: Offset) -> Record<'_> {
         kind: message.kind(),
         then_end: item.draft.then_end,
         clears: item.draft.clears,
+        bytes: message.traits().bytes,
         channel: item.channel.name().as_str(),
         data: message.data(),
         event: message.event(),

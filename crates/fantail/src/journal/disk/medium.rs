@@ -28,13 +28,7 @@ pub trait Medium: Send {
     }
 
     /// Makes a new segment.
-    fn begin(
-        &mut self,
-        segments: &Segments,
-        base: Offset,
-        after: Offset,
-        time: Millis,
-    ) -> io::Result<Arc<Segment>> {
+    fn begin(&mut self, segments: &Segments, base: Offset, after: Offset, time: Millis) -> io::Result<Arc<Segment>> {
         segments.begin(base, after, time)
     }
 

@@ -12,7 +12,9 @@ mod trouble;
 use std::fs;
 
 use fantail_hub::hub::Publish;
-use fantail_hub::{ChannelName, Hub, HubLimits, IdempotencyKey, Millis, NewMessage, PublishError, hub::Published};
+use fantail_hub::{
+    ChannelName, Hub, HubLimits, IdempotencyKey, Millis, NewMessage, PublishError, Traits, hub::Published,
+};
 use fantail_sse::EventId;
 
 use super::*;
@@ -83,7 +85,13 @@ impl Node {
 
     fn try_publish(&self, channel: &str, said: NewMessage<'_>, key: Option<&str>) -> Result<Published, PublishError> {
         let key = key.map(|key| IdempotencyKey::parse(key.as_bytes()).unwrap());
-        wait(self.hub.publish(Publish { channel: &name(channel), said, key: key.as_ref(), ends: false }))
+        wait(self.hub.publish(Publish {
+            channel: &name(channel),
+            said,
+            key: key.as_ref(),
+            ends: false,
+            traits: Traits::default(),
+        }))
     }
 
     fn publish(&self, channel: &str, data: &str) -> u64 {

@@ -1,5 +1,6 @@
 //! Whatever is published and however often it is opened again, it answers what the memory journal answers.
 
+use fantail_hub::Traits;
 use fantail_hub::journal::MemoryJournal;
 use proptest::prelude::*;
 
@@ -39,7 +40,7 @@ fn publish(hub: &Hub, channel: &ChannelName, step: &Step) -> Result<(u64, bool),
             let key = key.map(|key| IdempotencyKey::parse(&[key]).unwrap());
             let data = "x".repeat(*bytes);
             let said = NewMessage { data: &data, event: None, id: id.as_ref() };
-            wait(hub.publish(Publish { channel, said, key: key.as_ref(), ends: *ends }))
+            wait(hub.publish(Publish { channel, said, key: key.as_ref(), ends: *ends, traits: Traits::default() }))
         }
         _ => wait(hub.end(channel, "bye")),
     };
@@ -102,7 +103,7 @@ proptest! {
                         // The offset that a start leaves out.
                         let said = NewMessage { data: "", event: None, id: None };
                         let channel = &name("elsewhere");
-                        wait(memory.publish(Publish { channel, said, key: None, ends: false })).unwrap();
+                        wait(memory.publish(Publish { channel, said, key: None, ends: false, traits: Traits::default() })).unwrap();
                     }
                 }
             }
