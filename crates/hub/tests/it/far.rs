@@ -7,10 +7,12 @@ use fantail_hub::history::{self, Wanted};
 use fantail_hub::hub::Publish;
 use fantail_hub::journal::Page;
 use fantail_hub::{
-    ChannelName, Clock, Hub, HubLimits, Journal, Limits, Millis, NewMessage, Offset, Retention, StartAt,
+    ChannelName, Clock, Framing, Hub, HubLimits, Journal, Limits, Millis, NewMessage, Offset, Retention, StartAt,
+    Subscription, Traits,
 };
 
 use crate::archive::Archive;
+use crate::dress::{Dress, Tellings};
 use crate::now;
 
 /// What is asked for.
@@ -33,7 +35,7 @@ fn names(count: usize) -> Vec<ChannelName> {
 fn say(hub: &Hub, channel: &ChannelName, bytes: usize) {
     let data = "x".repeat(bytes);
     let said = NewMessage { data: &data, event: None, id: None };
-    now(hub.publish(Publish { channel, said, key: None, ends: false })).unwrap();
+    now(hub.publish(Publish { channel, said, key: None, ends: false, traits: Traits::default() })).unwrap();
 }
 
 /// What a start after all this reads first for somebody who wants all of it.
@@ -106,4 +108,19 @@ fn pages_of_channels_of_unlike_density_come_to_about_what_was_asked_for() {
     let due: usize = due.map(|entry| entry.message.cost()).sum();
     assert!(due > BYTES / 2 && ends > Offset(0), "{due} bytes can be gathered, up to {ends}");
     assert!(cost(&pages) <= BYTES + BYTES / 8, "{} bytes", cost(&pages));
+}
+
+#[test]
+fn gathering_beside_silent_channels_takes_what_was_read_at_once() {
+    let archive = Arc::new(Archive::new(usize::MAX));
+    let (before, names) = (hub(&archive), names(64));
+    for name in &names {
+        say(&before, name, 1);
+    }
+    (0..5000).for_each(|_| say(&before, &names[40], 100));
+    let after = Arc::new(hub(&archive));
+    let plan = now(after.plan(&names, StartAt::Oldest)).unwrap();
+    let mut subscription = Subscription::new(after, plan, Dress::profile(true, &Tellings::default()), Framing::Raw);
+    let batch = now(subscription.next()).unwrap().unwrap();
+    assert!(batch.messages > 200, "{} messages", batch.messages);
 }
