@@ -84,7 +84,8 @@ pub(crate) struct Options {
     /// The server; by default the `fantail` beside this program
     #[arg(long)]
     server: Option<PathBuf>,
-    /// The server's data directory, which must not exist or be empty; by default a temporary one, kept after a violation
+    /// Where the server's data and log go, a directory that does not exist or is empty; by default a temporary one, kept
+    /// after a violation
     #[arg(long)]
     data: Option<PathBuf>,
     /// Have the server keep nothing on disk: shows what the checker finds
@@ -106,6 +107,9 @@ pub(crate) struct Options {
     /// Messages a second, of all publishers together, while the server is there
     #[arg(long, default_value_t = 2000)]
     rate: u64,
+    /// Stop at the first violation
+    #[arg(long)]
+    first: bool,
     /// A further setting of the server, as its own --set takes it; may be repeated
     #[arg(long)]
     set: Vec<String>,
@@ -134,16 +138,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     println!("torture: seed {seed}");
     let work = tempfile::Builder::new().prefix("fantail-torture-").tempdir().context("no temporary directory")?;
-    let directory = options.data.clone().unwrap_or_else(|| work.path().join("data"));
-    if !options.ephemeral {
-        fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let empty = fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_none());
-        ensure!(empty, "{} is not empty (--data)", directory.display());
-    }
+    let directory = options.data.clone().unwrap_or_else(|| work.path().join("disk"));
+    fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let empty = fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_none());
+    ensure!(empty, "{} is not empty (--data)", directory.display());
     let bytes = SPARE + options.rate * options.seconds * MESSAGE;
     let fills = options.nemesis.contains(&Mischief::Disk);
     let space = if fills { Space::prepare(&directory, bytes)? } else { Space::Limited };
-    let summary = storm(options, seed, work.path(), &directory, space)?;
+    let summary = storm(options, seed, &directory, space)?;
     print!("{}", summary.table());
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&summary)?;
@@ -157,34 +159,40 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// The run itself.
-fn storm(options: &Options, seed: u64, work: &Path, directory: &Path, space: Space) -> anyhow::Result<Summary> {
+fn storm(options: &Options, seed: u64, disk: &Path, space: Space) -> anyhow::Result<Summary> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut books = Books::new(rng.u64(..), &flows(options.channels, options.publishers));
     books.retention = options.retention == Retention::Small;
-    let server = Server::new(&program(options)?, arguments(options, directory), work.join("server.log"))?;
+    // The log lies where the data do: a full disk is full for both.
+    let data = disk.join("data");
+    let server = Server::new(&program(options)?, arguments(options, &data), disk.join("server.log"))?;
     let mut arena = Arena::new(books, server, rng.u64(..))?;
     arena.add_publishers(options.publishers, options.rate);
     arena.add_subscribers(options.subscribers);
     let time = options.seconds * SECOND;
     let kills = options.kills.unwrap_or(options.seconds / 6 + 1);
     let plan = plan::draw(&options.nemesis, kills, time, &mut rng);
-    let mut nemesis = Nemesis::new(plan, space, directory.to_owned(), rng.u64(..), options.quiet);
+    let mut nemesis = Nemesis::new(plan, space, data, rng.u64(..), options.quiet);
 
     let begun = clock::now();
     arena.start()?;
-    while !nemesis.is_done() || clock::now() < begun + time {
+    let enough = |arena: &Arena| options.first && !arena.books.violations.counts().is_empty();
+    while !enough(&arena) && (!nemesis.is_done() || clock::now() < begun + time) {
         arena.step()?;
         nemesis.tick(&mut arena)?;
     }
     let seconds = (clock::now() - begun) / SECOND;
-    settle(&mut arena)?;
+    if !enough(&arena) {
+        settle(&mut arena)?;
+    }
 
     for panic in arena.server.complaints().0 {
         arena.books.violations.add(Kind::Server, || panic.clone());
     }
     let (server_memory, server_memory_most, server_descriptors) = arena.server.resources();
-    for subscriber in std::mem::take(&mut arena.subscribers) {
-        subscriber.view.finish(&mut arena.books);
+    if !enough(&arena) {
+        let views = std::mem::take(&mut arena.subscribers).into_iter().map(|subscriber| subscriber.view);
+        views.for_each(|view| view.finish(&mut arena.books));
     }
     let Arena { books, server, slowest_start, .. } = &arena;
     let mut summary = Summary::new(seed, seconds, nemesis.done, books.counts, &books.violations);
@@ -198,6 +206,7 @@ fn storm(options: &Options, seed: u64, work: &Path, directory: &Path, space: Spa
 
 /// The server is left alone: publishers finish, subscribers and auditors read all that there is.
 fn settle(arena: &mut Arena) -> anyhow::Result<()> {
+    arena.stay();
     arena.publishers.iter_mut().for_each(Publisher::close);
     wait(arena, |arena| arena.publishers.iter().all(Publisher::is_done))?;
     if !arena.publishers.iter().all(Publisher::is_done) {

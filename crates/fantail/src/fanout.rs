@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fantail_hub::{Framing, Hub, Plan, Profile};
+use fantail_hub::{Framing, Hub, Millis, Offset, Plan, Profile};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::metrics::{Metrics, ShardMetrics};
@@ -84,8 +84,8 @@ pub struct Answer {
     pub back: Option<TakeBack>,
 }
 
-/// Makes a whole response around a body's last part.
-pub type Respond = Box<dyn Fn(&[u8]) -> Vec<u8> + Send>;
+/// Makes a whole response around a body's last part, of which the last message stands there and was accepted then.
+pub type Respond = Box<dyn Fn(&[u8], Option<(Offset, Millis)>) -> Vec<u8> + Send>;
 
 /// Takes a socket that a shard is done with, and its place among the connections.
 pub type TakeBack = Box<dyn FnOnce(TcpStream, OwnedSemaphorePermit) + Send>;
@@ -115,7 +115,7 @@ impl Attach {
     fn turn_away(mut self, farewell: Farewell) {
         let words = match self.errand {
             Errand::Stream => last_words(self.framing, &self.style, farewell.window),
-            Errand::Answer(answer) => (answer.response)(&[]).into(),
+            Errand::Answer(answer) => (answer.response)(&[], None).into(),
         };
         // There is nobody left to wait for it.
         let _ = self.socket.write(&words);
@@ -267,7 +267,7 @@ mod tests {
 
     use fantail_hub::hub::Publish;
     use fantail_hub::journal::MemoryJournal;
-    use fantail_hub::{ChannelEnd, ChannelName, Clock, HubLimits, Limits, NewMessage, Retention, StartAt};
+    use fantail_hub::{ChannelEnd, ChannelName, Clock, HubLimits, Limits, NewMessage, Retention, StartAt, Traits};
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -277,7 +277,7 @@ mod tests {
         Farewell { window: Duration::ZERO, frame: Duration::from_mins(1), rest: Duration::from_mins(1) };
 
     fn errands() -> [(Errand, &'static str); 2] {
-        let response = Box::new(|due: &[u8]| format!("answered with {} bytes", due.len()).into_bytes());
+        let response = Box::new(|due: &[u8], _| format!("answered with {} bytes", due.len()).into_bytes());
         let back: TakeBack = Box::new(|_, _| unreachable!("nobody takes a socket back at the stop"));
         let answer = Answer { wait: Duration::from_mins(1), response, back: Some(back) };
         [(Errand::Stream, "9\r\nretry: 0\n\r\n0\r\n\r\n"), (Errand::Answer(Box::new(answer)), "answered with 0 bytes")]
@@ -310,7 +310,7 @@ mod tests {
 
     async fn publish(hub: &Hub, data: &str) {
         let (channel, said) = (&ChannelName::parse("a").unwrap(), NewMessage { data, event: None, id: None });
-        hub.publish(Publish { channel, said, key: None, ends: false }).await.unwrap();
+        hub.publish(Publish { channel, said, key: None, ends: false, traits: Traits::default() }).await.unwrap();
     }
 
     /// The connections that get a closing message end behind it, also where it does not fit into their sockets at once; the
@@ -363,7 +363,9 @@ mod tests {
             let mut raw = attach_framed(&shards, &hub, &places, Errand::Stream, Framing::Raw).await;
             let channel = ChannelName::parse("a").unwrap();
             let said = NewMessage { data: "x", event: None, id: None };
-            hub.publish(Publish { channel: &channel, said, key: None, ends: false }).await.unwrap();
+            hub.publish(Publish { channel: &channel, said, key: None, ends: false, traits: Traits::default() })
+                .await
+                .unwrap();
             hub.close(&hub.find(&channel).unwrap(), end).await;
 
             let mut said = String::new();

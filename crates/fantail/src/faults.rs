@@ -1,7 +1,7 @@
 //! Faults that a build for the torture checker has on purpose, for the checker must be able to find them. There are none in any
 //! other build: this file is behind the feature `faults`.
 //!
-//! `FANTAIL_FAULT` says which one of them a process has.
+//! `FAULTY_FANTAIL` says which one of them a process has. (Variables that begin with `FANTAIL_` are settings.)
 
 use std::sync::LazyLock;
 use std::thread;
@@ -21,13 +21,13 @@ enum Fault {
 }
 
 static FAULT: LazyLock<Option<Fault>> = LazyLock::new(|| {
-    let name = std::env::var("FANTAIL_FAULT").unwrap_or_default();
+    let name = std::env::var("FAULTY_FANTAIL").unwrap_or_default();
     let fault = match name.as_str() {
         "" => return None,
         "visible-early" => Fault::VisibleEarly,
         "offsets-reused" => Fault::OffsetsReused,
         "resume-off-by-one" => Fault::ResumeOffByOne,
-        _ => panic!("FANTAIL_FAULT is {name:?}, and must be visible-early, offsets-reused or resume-off-by-one"),
+        _ => panic!("FAULTY_FANTAIL is {name:?}, and must be visible-early, offsets-reused or resume-off-by-one"),
     };
     tracing::warn!(?fault, "this build is faulty on purpose");
     Some(fault)

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fantail_hub::Hub;
 
 use crate::journal::disk::DiskJournal;
+use crate::journal::disk::figures::Figures;
 
 /// A number that only grows, or one that goes up and down; which of them, [`Metrics::figures`] says.
 pub type Number = AtomicU64;
@@ -74,6 +75,9 @@ pub struct HttpMetrics {
     /// Requests to the control listener with a foreign `Host` or `Origin`, or without its key.
     pub control_refused: Number,
 }
+
+/// Why the journal refused messages, as labels.
+const REFUSALS: [&str; 2] = ["full", "failing"];
 
 /// Why requests to upstreams failed, as labels; in the order in which [`ProxyMetrics::failures`] counts them.
 pub const FAILURES: [&str; 12] = [
@@ -202,8 +206,8 @@ pub enum By {
     Nothing,
     /// The shard's number.
     Shard,
-    /// The words of [`FAILURES`].
-    Reason,
+    /// These words.
+    Reason(&'static [&'static str]),
 }
 
 impl By {
@@ -212,7 +216,7 @@ impl By {
         match self {
             Self::Nothing => None,
             Self::Shard => Some(("shard", at.to_string())),
-            Self::Reason => Some(("reason", FAILURES.get(at).copied().unwrap_or_default().to_owned())),
+            Self::Reason(words) => Some(("reason", words.get(at).copied().unwrap_or_default().to_owned())),
         }
     }
 }
@@ -310,12 +314,12 @@ impl Metrics {
             ]
             .map(single),
         );
-        figures.extend(disk.into_iter().flat_map(on_disk));
+        figures.extend(disk.into_iter().flat_map(|disk| on_disk(&disk.figures())));
         figures.push(Figure {
             name: "proxy_failures",
             help: "requests to upstreams that got no answer, or not a whole one",
             grows: Only,
-            by: By::Reason,
+            by: By::Reason(&FAILURES),
             values: self.proxy.failures.iter().map(read).collect(),
         });
         figures
@@ -323,26 +327,34 @@ impl Metrics {
 }
 
 /// The figures of the journal on disk.
-fn on_disk(disk: &DiskJournal) -> [Figure; 13] {
+fn on_disk(disk: &Figures) -> Vec<Figure> {
     use Grows::{AndShrinks, Only};
-    let disk = disk.figures();
     let sync_time = u64::try_from(disk.sync_time.as_millis()).unwrap_or(u64::MAX);
-    [
-        ("journal_batches", "writes to the journal's log", Only, disk.batches),
-        ("journal_messages", "messages in these writes", Only, disk.messages),
-        ("journal_largest_batch", "messages in the largest of these writes", AndShrinks, disk.largest_batch as u64),
-        ("journal_written_bytes", "bytes written to the journal's log", Only, disk.written),
-        ("journal_syncs", "waits for the disk", Only, disk.syncs),
-        ("journal_sync_milliseconds", "how long these waits took in all", Only, sync_time),
-        ("journal_refused", "messages refused as the disk is full or fails", Only, disk.refused),
-        ("journal_waiting", "publishers that wait for the journal", AndShrinks, disk.waiting as u64),
-        ("journal_segments", "files of the journal's log", AndShrinks, disk.segments as u64),
-        ("journal_bytes", "bytes of the journal on the disk", AndShrinks, disk.bytes),
-        ("journal_cleaned_bytes", "bytes of the journal given back", Only, disk.cleaned),
-        ("journal_damaged", "damaged stretches found in the journal", Only, disk.damaged),
-        ("journal_holes", "stretches of the order where messages may be lost", AndShrinks, disk.holes),
-    ]
-    .map(single)
+    let mut figures = Vec::from(
+        [
+            ("journal_batches", "writes to the journal's log", Only, disk.batches),
+            ("journal_messages", "messages in these writes", Only, disk.messages),
+            ("journal_largest_batch", "messages in the largest of these writes", AndShrinks, disk.largest_batch as u64),
+            ("journal_written_bytes", "bytes written to the journal's log", Only, disk.written),
+            ("journal_syncs", "waits for the disk", Only, disk.syncs),
+            ("journal_sync_milliseconds", "how long these waits took in all", Only, sync_time),
+            ("journal_waiting", "publishers that wait for the journal", AndShrinks, disk.waiting as u64),
+            ("journal_segments", "files of the journal's log", AndShrinks, disk.segments as u64),
+            ("journal_bytes", "bytes of the journal on the disk", AndShrinks, disk.bytes),
+            ("journal_cleaned_bytes", "bytes of the journal given back", Only, disk.cleaned),
+            ("journal_damaged", "damaged stretches found in the journal", Only, disk.damaged),
+            ("journal_holes", "stretches of the order where messages may be lost", AndShrinks, disk.holes),
+        ]
+        .map(single),
+    );
+    figures.push(Figure {
+        name: "journal_refused",
+        help: "messages that the journal refused",
+        grows: Only,
+        by: By::Reason(&REFUSALS),
+        values: vec![disk.refused_full, disk.refused_failing],
+    });
+    figures
 }
 
 fn single((name, help, grows, value): (&'static str, &'static str, Grows, u64)) -> Figure {

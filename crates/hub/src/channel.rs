@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::clock::Millis;
 use crate::journal::{Head, Page, Seek};
-use crate::message::{Kind, Message, NewMessage};
+use crate::message::{Kind, Message, NewMessage, Traits};
 use crate::name::ChannelName;
 use crate::position::Offset;
 use crate::retention::{Limits, Rule};
@@ -39,10 +39,6 @@ pub struct Appended {
     pub offset: Offset,
     /// Subscriptions that were in the channel at that moment.
     pub subscribers: u32,
-    /// By how much the channel's bytes grew, or shrank.
-    pub growth: isize,
-    /// The channel had nothing that could expire, so nobody watches its age yet.
-    pub unscheduled: bool,
 }
 
 /// What is to be appended: a message, an end, or a message and the end behind it in one step.
@@ -56,6 +52,8 @@ pub struct Addition<'a> {
     pub then_end: bool,
     /// Everything older is dropped.
     pub clears: bool,
+    /// What else is to be known of it.
+    pub traits: Traits,
 }
 
 /// An addition on its way: copied before any lock is taken, for a large message must not hold up those who read.
@@ -72,7 +70,7 @@ pub struct Draft {
 impl Draft {
     /// Copies what is said.
     pub fn new(addition: Addition<'_>, now: Millis) -> Self {
-        let message = Arc::new(Message::new(now, addition.kind, addition.said));
+        let message = Arc::new(Message::new(now, addition.kind, addition.said).with(addition.traits));
         Self { message, then_end: addition.then_end, clears: addition.clears }
     }
 
@@ -97,6 +95,8 @@ pub struct Channel {
 struct State {
     tail: Tail,
     watches: Vec<Watch>,
+    /// What the hub has counted of the tail's bytes.
+    counted: usize,
     /// It stands in the hub's schedule.
     scheduled: bool,
     /// The tail knows the channel's newest entry, from the journal or because it came since; a channel that is not stored
@@ -121,6 +121,10 @@ pub struct Info {
     pub floor: Offset,
     /// Entries ever appended.
     pub appended: u64,
+    /// Messages since the channel was made, or was last ended by being cleared.
+    pub numbered: u64,
+    /// Of those kept, how many are [transient](Traits::transient).
+    pub transient: usize,
     /// Nothing was published since its end.
     pub ended: bool,
 }
@@ -139,7 +143,7 @@ impl Channel {
     /// A channel whose tail begins behind `floor`. If it is `stored`, everything up to there may be in the journal.
     pub(crate) fn new(name: ChannelName, rule: Rule, stored: bool, floor: Offset, now: Millis) -> Self {
         let tail = Tail::new(floor);
-        let state = State { tail, watches: Vec::new(), scheduled: false, loaded: !stored, idle_since: now };
+        let state = State { tail, watches: Vec::new(), counted: 0, scheduled: false, loaded: !stored, idle_since: now };
         Self { name, rule, stored, head: AtomicU64::new(floor.0 << 1), state: Mutex::new(state) }
     }
 
@@ -179,21 +183,20 @@ impl Channel {
     pub fn append(&self, draft: &Draft, limits: Limits, mut next: impl FnMut() -> Offset) -> Appended {
         let end = draft.then_end.then(|| Arc::new(Draft::end_behind(&draft.message)));
         let mut state = self.state.lock();
-        let before = state.tail.bytes();
         self.head.fetch_or(1, Ordering::SeqCst);
         let offset = next();
         if draft.clears {
             state.tail.clear();
         }
-        state.tail.push(Entry { offset, message: Arc::clone(&draft.message) }, limits);
+        let number = state.tail.number(offset, draft.message.kind(), self.stored);
+        state.tail.push(Entry { offset, number, message: Arc::clone(&draft.message) }, limits);
         if let Some(message) = end {
-            state.tail.push(Entry { offset: next(), message }, limits);
+            state.tail.push(Entry { offset: next(), number: 0, message }, limits);
         }
         if self.stored && state.watches.is_empty() {
             state.tail.clear();
         }
         self.head.store(state.tail.last().0 << 1, Ordering::SeqCst);
-        let unscheduled = !std::mem::replace(&mut state.scheduled, true);
         state.loaded = true;
         state.idle_since = draft.message.time();
         let mut subscribers = 0;
@@ -201,26 +204,31 @@ impl Channel {
             subscribers += watch.subscriptions;
             watch.wake();
         }
-        let growth = state.tail.bytes().cast_signed() - before.cast_signed();
-        Appended { offset, subscribers, growth, unscheduled }
+        Appended { offset, subscribers }
     }
 
-    /// What the tail holds from `next` on, as far as `bytes` go. For channels whose tail is all there is.
-    pub fn page(&self, next: u64, bytes: usize) -> Page {
+    /// By how much its bytes have grown, or shrunk, since the hub last counted them. Not told by who appends: a publisher may be
+    /// gone by the time that its message is here.
+    pub(crate) fn settle(&self) -> isize {
+        self.state.lock().settle()
+    }
+
+    /// What the tail holds from `next` up to `until`, as far as `bytes` go. For channels whose tail is all there is.
+    pub fn page(&self, next: u64, until: Offset, bytes: usize) -> Page {
         self.read(|tail| {
             let lost = (next <= tail.floor().0).then(|| tail.floor());
             let mut room = bytes;
             let mut entries = Vec::new();
-            let mut until = tail.last();
-            for entry in tail.from(next) {
+            let mut end = until.min(tail.last()).max(lost.unwrap_or_default());
+            for entry in tail.from(next).take_while(|entry| entry.offset <= until) {
                 if room == 0 {
                     break;
                 }
                 room = room.saturating_sub(entry.message.cost());
-                until = entry.offset;
+                end = entry.offset;
                 entries.push(entry.clone());
             }
-            Page { next, lost, entries, until }
+            Page { next, lost, entries, until: end }
         })
     }
 
@@ -300,28 +308,28 @@ impl Channel {
             last: state.tail.last(),
             floor: state.tail.floor(),
             appended: state.tail.appended(),
+            numbered: state.tail.numbered(),
+            transient: state.tail.transients(),
             ended: state.tail.ended(),
         }
     }
 
-    /// Marks a channel that was just made as standing in the schedule. True if it did not before.
+    /// Marks it as standing in the schedule. True if it did not before.
     pub(crate) fn schedule(&self) -> bool {
         !std::mem::replace(&mut self.state.lock().scheduled, true)
     }
 
-    /// Drops what is too old; says when to come back. `freed` is told the bytes.
-    pub(crate) fn tend(&self, now: Millis, limits: Limits, idle: Duration, freed: impl FnOnce(usize)) -> Tended {
+    /// Drops what is too old; says when to come back. `grown` is told what [`settle`](Self::settle) says.
+    pub(crate) fn tend(&self, now: Millis, limits: Limits, idle: Duration, grown: impl FnOnce(isize)) -> Tended {
         let mut state = self.state.lock();
-        let before = state.tail.bytes();
         state.tail.expire(now, limits);
         let unwatched = self.stored && state.watches.is_empty();
         let idle_at = state.idle_since.plus(idle);
         if unwatched && idle_at <= now {
             state.tail.clear();
         }
-        freed(before - state.tail.bytes());
-        if let Some(oldest) = state.tail.oldest() {
-            let expires = oldest.plus(limits.age);
+        grown(state.settle());
+        if let Some(expires) = state.tail.expires(limits) {
             return Tended::Due(if unwatched { expires.min(idle_at) } else { expires });
         }
         if !state.watches.is_empty() {
@@ -335,23 +343,18 @@ impl Channel {
         Tended::Idle(state.tail.last())
     }
 
-    /// See [`Tail::forget`]. Returns what was dropped cost.
-    pub(crate) fn forget(&self, lost: Offset) -> usize {
+    /// See [`Tail::forget`].
+    pub(crate) fn forget(&self, lost: Offset) {
         let mut state = self.state.lock();
-        let before = state.tail.bytes();
         if lost > state.tail.floor() {
             state.tail.forget(lost);
             self.head.store(state.tail.last().0 << 1, Ordering::SeqCst);
         }
-        before - state.tail.bytes()
     }
 
-    /// Drops every entry; returns their cost.
-    pub(crate) fn clear(&self) -> usize {
-        let mut state = self.state.lock();
-        let before = state.tail.bytes();
-        state.tail.clear();
-        before
+    /// Drops every entry.
+    pub(crate) fn clear(&self) {
+        self.state.lock().tail.clear();
     }
 
     /// Drops the oldest entry, for want of memory; returns its cost. The newest stays for those who are connected.
@@ -361,6 +364,13 @@ impl Channel {
             return None;
         }
         state.tail.drop_oldest()
+    }
+}
+
+impl State {
+    fn settle(&mut self) -> isize {
+        let bytes = self.tail.bytes();
+        bytes.cast_signed() - std::mem::replace(&mut self.counted, bytes).cast_signed()
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::channel::Channel;
+use crate::clock::Millis;
 use crate::journal::Page;
 use crate::message::Message;
 use crate::name::ChannelName;
@@ -68,7 +69,8 @@ pub struct Gap<'a> {
 /// Turns entries into the bytes of one family of clients.
 pub trait Render: Send + Sync {
     /// Appends the frame of one message of a channel.
-    fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, message: &Message);
+    /// `number` is the channel's own for it, see [`Entry::number`].
+    fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, number: u64, message: &Message);
     /// Appends the frame that tells of a gap; may append nothing.
     fn gap(&self, out: &mut Vec<u8>, gap: &Gap<'_>);
     /// Whether a subscriber that has been sent this message is done: its connection ends behind the frame, while the
@@ -150,6 +152,11 @@ impl Progress {
         self.cursor.next().max(lower.unwrap_or(0))
     }
 
+    /// The moment at which a subscription began that asked for the past: transient messages from before are not part of that.
+    fn past(&self) -> Offset {
+        self.start.as_ref().map_or(Offset(0), |start| start.until)
+    }
+
     fn asked(&self) -> Option<&str> {
         self.start.as_ref()?.asked.as_deref()
     }
@@ -164,6 +171,8 @@ pub struct Batch {
     pub frames: Vec<Frame>,
     /// Messages among the frames.
     pub messages: u32,
+    /// The last of them: where it stands, and when it was accepted.
+    pub last: Option<(Offset, Millis)>,
     /// Gaps among the frames, told or not.
     pub gaps: u32,
     /// There is an end among them.
@@ -197,6 +206,7 @@ impl Batch {
             bytes: Bytes::new(),
             frames: Vec::new(),
             messages: 0,
+            last: None,
             gaps: 0,
             ends: false,
             closes: false,
@@ -272,7 +282,8 @@ pub struct View {
 
 enum What {
     Lost,
-    Is(Arc<Message>),
+    /// With its number.
+    Is(u64, Arc<Message>),
 }
 
 struct Item {
@@ -285,7 +296,8 @@ struct Item {
 struct Took<'a> {
     channel: usize,
     until: Offset,
-    room: usize,
+    /// Transient messages up to here are not for this subscriber: it asked for the past.
+    past: Offset,
     complete_to: Offset,
     items: &'a mut Vec<Item>,
 }
@@ -299,17 +311,20 @@ impl Took<'_> {
         floor <= self.until
     }
 
-    fn entries<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
-        for Entry { offset, message } in entries {
+    fn entries<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>, mut room: usize) {
+        for Entry { offset, number, message } in entries {
             if *offset > self.until {
                 break;
             }
-            if self.room == 0 {
+            if *offset <= self.past && message.traits().transient {
+                continue;
+            }
+            if room == 0 {
                 self.complete_to = self.complete_to.min(Offset(offset.0 - 1));
                 break;
             }
-            self.room = self.room.saturating_sub(message.cost());
-            let what = What::Is(Arc::clone(message));
+            room = room.saturating_sub(message.cost());
+            let what = What::Is(*number, Arc::clone(message));
             self.items.push(Item { at: *offset, channel: self.channel, what });
         }
     }
@@ -354,17 +369,23 @@ impl Gatherer {
             }
             let before = self.items.len();
             let took = channel.read(|tail| {
-                let mut took =
-                    Took { channel: index, until: view.until, room: share, complete_to, items: &mut self.items };
+                let mut took = Took {
+                    channel: index,
+                    until: view.until,
+                    past: progress.past(),
+                    complete_to,
+                    items: &mut self.items,
+                };
                 let floor = tail.floor();
                 if next > floor.0 {
-                    took.entries(tail.from(next));
+                    took.entries(tail.from(next), share);
                     return Some((took.complete_to, tail.earliest_alike(next)));
                 }
                 let mut next = next;
                 if channel.is_stored() {
-                    let page =
-                        pages.iter().find(|(of, page)| *of == index && page.next <= next && next <= page.until.0);
+                    // One that ends before it begins holds until the cursor stands where it ends.
+                    let due = progress.cursor.next();
+                    let page = pages.iter().find(|(of, page)| *of == index && page.next <= next && due <= page.until.0);
                     let (_, page) = page?;
                     read_to = Some(read_to.map_or(page.until, |until: Offset| until.min(page.until)));
                     if let Some(lost) = page.lost.filter(|lost| next <= lost.0) {
@@ -375,7 +396,8 @@ impl Gatherer {
                         next = lost.0 + 1;
                     }
                     let from = page.entries.partition_point(|entry| entry.offset.0 < next);
-                    took.entries(page.entries[from..].iter());
+                    // Pages hold little more than leaves together, however unlike the channels are.
+                    took.entries(page.entries[from..].iter(), usize::MAX);
                     if page.until < floor {
                         took.complete_to = took.complete_to.min(page.until);
                         return Some((took.complete_to, 0));
@@ -387,7 +409,7 @@ impl Gatherer {
                     }
                     next = floor.0 + 1;
                 }
-                took.entries(tail.from(next));
+                took.entries(tail.from(next), share);
                 Some((took.complete_to, progress.cursor.next()))
             });
             let Some((complete, alike)) = took else { return Gathered::Behind };
@@ -410,7 +432,7 @@ impl Gatherer {
         };
         let highest = match first.what {
             What::Lost => progress.cursor,
-            What::Is(_) => Cursor::at(first.at.0),
+            What::Is(..) => Cursor::at(first.at.0),
         };
         let alone = sources > 1 || read_to.is_some();
         let lowest = if alone { progress.cursor } else { Cursor::at(lowest).min(highest) };
@@ -460,13 +482,13 @@ impl Gatherer {
                         continue;
                     }
                 }
-                What::Is(message) if message.is_large() => {
+                What::Is(number, message) if message.is_large() => {
                     if !batch.frames.is_empty() {
                         batch.full = true;
                         break;
                     }
                     let large = message.rendering(profile.shared_key(framing), || {
-                        profile.render.message(&mut self.content, name(item.channel), position, message);
+                        profile.render.message(&mut self.content, name(item.channel), position, *number, message);
                         let mut framed = Vec::with_capacity(self.content.len() + 16);
                         framing.wrap(&mut framed, &self.content);
                         framed
@@ -474,6 +496,7 @@ impl Gatherer {
                     batch.bytes = Bytes::from_owner(Shared(large));
                     batch.frames.push(Frame { end: batch.bytes.len(), next });
                     batch.messages = 1;
+                    batch.last = Some((item.at, message.time()));
                     batch.ends = message.kind().ends();
                     batch.closes = profile.render.closes(name(item.channel), message);
                     batch.full = items.peek().is_some();
@@ -481,7 +504,9 @@ impl Gatherer {
                     self.items.clear();
                     return batch;
                 }
-                What::Is(message) => profile.render.message(&mut self.content, name(item.channel), position, message),
+                What::Is(number, message) => {
+                    profile.render.message(&mut self.content, name(item.channel), position, *number, message);
+                }
             }
             let before = out.len();
             framing.wrap(&mut out, &self.content);
@@ -492,8 +517,9 @@ impl Gatherer {
                 break;
             }
             batch.gaps += std::mem::take(&mut gaps);
-            if let What::Is(message) = &item.what {
+            if let What::Is(_, message) = &item.what {
                 batch.messages += 1;
+                batch.last = Some((item.at, message.time()));
                 batch.ends |= message.kind().ends();
                 batch.closes = profile.render.closes(name(item.channel), message);
             }

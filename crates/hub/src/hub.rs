@@ -14,7 +14,7 @@ use crate::floors::Floors;
 use crate::gather::{Progress, Start, View};
 use crate::idempotency::IdempotencyKey;
 use crate::journal::{Append, AppendError, Journal, Page, ReadError, Receipt, Seek};
-use crate::message::{Kind, NewMessage};
+use crate::message::{Kind, NewMessage, Traits};
 use crate::name::ChannelName;
 use crate::position::{Cursor, Offset, Position};
 use crate::registry::Registry;
@@ -66,6 +66,8 @@ pub struct Publish<'a> {
     pub key: Option<&'a IdempotencyKey>,
     /// The channel ends with it.
     pub ends: bool,
+    /// What else is to be known of it.
+    pub traits: Traits,
 }
 
 /// What a publisher is told.
@@ -197,7 +199,13 @@ impl Hub {
         let appends: Vec<_> = accepted
             .map(|(one, channel)| Append {
                 channel,
-                addition: Addition { said: one.said, kind: Kind::Data, then_end: one.ends, clears: false },
+                addition: Addition {
+                    said: one.said,
+                    kind: Kind::Data,
+                    then_end: one.ends,
+                    clears: false,
+                    traits: one.traits,
+                },
                 limits: self.limits_in_memory(channel),
                 key: one.key,
                 now,
@@ -218,10 +226,10 @@ impl Hub {
     /// [`PublishError`]; then nothing happened.
     pub async fn end(&self, channel: &ChannelName, last_word: &str) -> Result<Published, PublishError> {
         let said = NewMessage { data: last_word, event: None, id: None };
-        self.check(&Publish { channel, said, key: None, ends: false })?;
+        self.check(&Publish { channel, said, key: None, ends: false, traits: Traits::default() })?;
         let now = self.clock.now();
         let channel = self.open(channel)?;
-        let addition = Addition { said, kind: Kind::End, then_end: false, clears: true };
+        let addition = Addition { said, kind: Kind::End, then_end: false, clears: true, traits: Traits::default() };
         let limits = self.limits_in_memory(&channel);
         let append = [Append { channel: &channel, addition, limits, key: None, now }];
         let receipt = self.journal.append(&append).await.pop().expect("a receipt for every append")?;
@@ -236,7 +244,7 @@ impl Hub {
             ChannelEnd::Broken => Kind::Broken,
         };
         let said = NewMessage { data: "", event: None, id: None };
-        let addition = Addition { said, kind, then_end: false, clears: false };
+        let addition = Addition { said, kind, then_end: false, clears: false, traits: Traits::default() };
         let limits = self.limits_in_memory(channel);
         let append = [Append { channel, addition, limits, key: None, now }];
         // Without a key there is nothing that a journal could refuse.
@@ -247,7 +255,8 @@ impl Hub {
 
     /// Drops all that a channel holds, at once. For channels that are in memory alone.
     pub fn clear(&self, channel: &Channel) {
-        self.counters.bytes.fetch_sub(channel.clear(), Ordering::Relaxed);
+        channel.clear();
+        self.count(channel.settle());
     }
 
     /// Decides where a subscription to `names` (each once) begins.
@@ -410,6 +419,7 @@ impl Hub {
             last: head.last,
             floor: head.floor,
             appended: info.appended.max(head.messages),
+            numbered: info.numbered.max(head.messages),
             ended: head.newest.ends(),
             ..info
         }))
@@ -420,15 +430,16 @@ impl Hub {
         self.registry.get(name.as_str())
     }
 
-    /// A page of a stored channel's history. What is lost by then leaves the tail as well: a gap must stand where no cursor
+    /// A page of a stored channel's history, from `next` up to `until`. What is lost by then leaves the tail as well: a gap must stand where no cursor
     /// gets by without it, behind the floor of the tail.
     ///
     /// # Errors
     /// If the journal cannot be read.
-    pub async fn read(&self, channel: &Channel, next: u64, bytes: usize) -> Result<Page, ReadError> {
-        let page = self.journal.read(channel, next, bytes).await?;
+    pub async fn read(&self, channel: &Channel, next: u64, until: Offset, bytes: usize) -> Result<Page, ReadError> {
+        let page = self.journal.read(channel, next, until, bytes).await?;
         if let Some(lost) = page.lost {
-            self.counters.bytes.fetch_sub(channel.forget(lost), Ordering::Relaxed);
+            channel.forget(lost);
+            self.count(channel.settle());
         }
         Ok(page)
     }
@@ -468,10 +479,7 @@ impl Hub {
     fn tend(&self, channel: &Arc<Channel>, now: Millis) -> Option<Millis> {
         let limits = self.retention.limits(channel.rule());
         self.registry.remove_if(channel, |hash| {
-            let freed = |bytes| {
-                self.counters.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            };
-            match channel.tend(now, limits, self.limits.channel_idle, freed) {
+            match channel.tend(now, limits, self.limits.channel_idle, |growth| self.count(growth)) {
                 Tended::Due(due) => (false, Some(due)),
                 Tended::Quiet => (false, None),
                 // Whoever holds it is about to publish or to subscribe. Nobody new can get hold of it: that takes the lock
@@ -561,9 +569,8 @@ impl Hub {
         } else {
             self.counters.published.fetch_add(1, Ordering::Relaxed);
         }
-        // Two's complement: adding a negative growth as usize subtracts.
-        self.counters.bytes.fetch_add(receipt.growth.cast_unsigned(), Ordering::Relaxed);
-        if receipt.unscheduled {
+        self.count(channel.settle());
+        if channel.schedule() {
             let due = now.plus(self.retention.limits(channel.rule()).age);
             self.schedule.lock().add(Arc::clone(channel), due);
         }
@@ -571,6 +578,11 @@ impl Hub {
             self.relieve(false);
         }
         Published { position: receipt.position, subscribers: receipt.subscribers, duplicate: receipt.duplicate }
+    }
+
+    fn count(&self, growth: isize) {
+        // Two's complement: adding a negative growth as usize subtracts.
+        self.counters.bytes.fetch_add(growth.cast_unsigned(), Ordering::Relaxed);
     }
 
     /// What the tails hold, in bytes, as far as it was counted. A message can be dropped and counted as gone before it was counted as
@@ -582,7 +594,7 @@ impl Hub {
     /// Drops the oldest message of a channel for want of memory; returns its cost.
     fn evict(&self, channel: &Channel) -> Option<usize> {
         let cost = channel.evict()?;
-        self.counters.bytes.fetch_sub(cost, Ordering::Relaxed);
+        self.count(channel.settle());
         if !channel.is_stored() {
             self.counters.evicted.fetch_add(1, Ordering::Relaxed);
         }

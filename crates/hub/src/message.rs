@@ -25,6 +25,15 @@ impl Kind {
     }
 }
 
+/// What else is to be known of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Traits {
+    /// It is for those who are connected, and for those who were cut off a moment ago: nobody who asks for the past finds it.
+    pub transient: bool,
+    /// Its data are bytes, each kept as the character of that number, for they were no text.
+    pub bytes: bool,
+}
+
 /// A message as it is handed in, not yet in any channel.
 #[derive(Debug, Clone, Copy)]
 pub struct NewMessage<'a> {
@@ -57,6 +66,7 @@ impl NewMessage<'_> {
 pub struct Message {
     time: Millis,
     kind: Kind,
+    traits: Traits,
     event_bytes: u8,
     id_bytes: u8,
     /// Data, event name and id, one after the other.
@@ -67,7 +77,8 @@ pub struct Message {
 
 impl PartialEq for Message {
     fn eq(&self, other: &Self) -> bool {
-        let parts = |message: &Self| (message.time, message.kind, message.event_bytes, message.id_bytes);
+        let parts =
+            |message: &Self| (message.time, message.kind, message.traits, message.event_bytes, message.id_bytes);
         parts(self) == parts(other) && self.text == other.text
     }
 }
@@ -114,6 +125,7 @@ impl Message {
         Self {
             time,
             kind,
+            traits: Traits::default(),
             event_bytes: u8::try_from(event.len()).expect("an event name has at most 255 bytes"),
             id_bytes: u8::try_from(id.len()).expect("an event id has at most 255 bytes"),
             renderings: (text.len() > Self::LARGE).then(Box::default),
@@ -129,6 +141,17 @@ impl Message {
     /// Whether this is data or the channel's end, and which.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The same message, of this sort.
+    #[must_use]
+    pub fn with(self, traits: Traits) -> Self {
+        Self { traits, ..self }
+    }
+
+    /// See [`Traits`].
+    pub fn traits(&self) -> Traits {
+        self.traits
     }
 
     /// The payload.

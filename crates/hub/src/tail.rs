@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use crate::clock::Millis;
 use crate::message::{Kind, Message};
@@ -15,6 +16,8 @@ use crate::retention::Limits;
 pub struct Entry {
     /// Where it stands in the journal's order.
     pub offset: Offset,
+    /// The channel's own 1, 2, 3 …, where it is in memory alone; its offset, where it is stored. 0 of an end.
+    pub number: u64,
     /// What it says.
     pub message: Arc<Message>,
 }
@@ -32,6 +35,10 @@ pub struct Tail {
     bytes: usize,
     /// How many entries were ever appended.
     appended: u64,
+    /// How many messages there were since the channel was made or cleared by its end.
+    numbered: u64,
+    /// How many of `entries` are transient.
+    transients: usize,
     /// What the newest entry is, whether it is still here or not; [`Kind::Data`] while there is none.
     newest: Kind,
     /// Where publishers' own ids stand, by hash; made by the first of them.
@@ -39,13 +46,26 @@ pub struct Tail {
     ids: Option<Box<HashMap<u64, Offset>>>,
 }
 
+/// How long a transient message is kept for those who were cut off.
+const TRANSIENT: Duration = Duration::from_secs(30);
+
 /// Hashes own ids. One for the process: ids are publishers', but a guessable hash would still be a gift.
 static IDS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl Tail {
     /// An empty tail that has dropped everything up to `floor`.
     pub fn new(floor: Offset) -> Self {
-        Self { entries: VecDeque::new(), floor, last: floor, bytes: 0, appended: 0, newest: Kind::Data, ids: None }
+        Self {
+            entries: VecDeque::new(),
+            floor,
+            last: floor,
+            bytes: 0,
+            appended: 0,
+            numbered: 0,
+            transients: 0,
+            newest: Kind::Data,
+            ids: None,
+        }
     }
 
     /// Makes an empty tail that of a channel whose newest entry, of kind `newest`, is the one at `last`, and not here. Its floor
@@ -64,6 +84,7 @@ impl Tail {
         self.last = entry.offset;
         self.appended += 1;
         self.bytes += entry.message.cost();
+        self.transients += usize::from(entry.message.traits().transient);
         self.newest = entry.message.kind();
         if let Some(id) = entry.message.id() {
             self.ids.get_or_insert_default().insert(IDS.hash_one(id), entry.offset);
@@ -91,9 +112,9 @@ impl Tail {
         self.last = self.last.max(lost);
     }
 
-    /// Drops the entries that are older than `limits` allow at `now`.
+    /// Drops the entries that are older than `limits` allow at `now`; transient ones, once they are the oldest, soon.
     pub fn expire(&mut self, now: Millis, limits: Limits) {
-        while self.oldest().is_some_and(|time| time.plus(limits.age) <= now) {
+        while self.expires(limits).is_some_and(|time| time <= now) {
             self.drop_oldest();
         }
         if self.entries.is_empty() {
@@ -106,6 +127,7 @@ impl Tail {
         self.entries = VecDeque::new();
         self.ids = None;
         self.bytes = 0;
+        self.transients = 0;
         self.floor = self.floor.max(self.last);
     }
 
@@ -114,6 +136,7 @@ impl Tail {
         let entry = self.entries.pop_front()?;
         let cost = entry.message.cost();
         self.bytes -= cost;
+        self.transients -= usize::from(entry.message.traits().transient);
         self.floor = entry.offset;
         if let (Some(id), Some(ids)) = (entry.message.id(), &mut self.ids) {
             let hash = IDS.hash_one(id);
@@ -148,8 +171,19 @@ impl Tail {
         }
     }
 
-    /// The offset at which the last `n` entries begin; the floor's successor if there are fewer.
+    /// When the oldest entry is to go, with these limits; `None` when there is none.
+    pub fn expires(&self, limits: Limits) -> Option<Millis> {
+        let oldest = &self.entries.front()?.message;
+        let age = if oldest.traits().transient { limits.age.min(TRANSIENT) } else { limits.age };
+        Some(oldest.time().plus(age))
+    }
+
+    /// The offset at which the last `n` entries begin that are not transient; the floor's successor if there are fewer.
     pub fn start_of_last(&self, n: usize) -> u64 {
+        if self.transients > 0 && n > 0 {
+            let mut lasting = self.newest_first().filter(|entry| !entry.message.traits().transient);
+            return lasting.nth(n - 1).map_or(self.floor.0 + 1, |entry| entry.offset.0);
+        }
         match self.entries.len().checked_sub(n) {
             Some(at) if at > 0 => self.entries.get(at).map_or(self.last.0 + 1, |entry| entry.offset.0),
             _ => self.floor.0 + 1,
@@ -203,6 +237,28 @@ impl Tail {
         self.bytes
     }
 
+    /// The number for the next entry, at `offset`; see [`Entry::number`]. Numbers begin anew behind an end that cleared the tail.
+    pub(crate) fn number(&mut self, offset: Offset, kind: Kind, stored: bool) -> u64 {
+        if kind.ends() {
+            if self.is_empty() {
+                self.numbered = 0;
+            }
+            return 0;
+        }
+        self.numbered += 1;
+        if stored { offset.0 } else { self.numbered }
+    }
+
+    /// How many messages there were since the channel was made or cleared by its end.
+    pub fn numbered(&self) -> u64 {
+        self.numbered
+    }
+
+    /// How many of the kept entries are transient.
+    pub fn transients(&self) -> usize {
+        self.transients
+    }
+
     /// How many entries there ever were.
     pub fn appended(&self) -> u64 {
         self.appended
@@ -226,8 +282,6 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use fantail_sse::EventId;
 
     use super::*;
@@ -236,7 +290,11 @@ mod tests {
     fn entry(offset: u64, id: Option<&str>) -> Entry {
         let id = id.map(|id| EventId::parse(id).unwrap());
         let said = NewMessage { data: "x", event: None, id: id.as_ref() };
-        Entry { offset: Offset(offset), message: Arc::new(Message::new(Millis(offset * 1000), Kind::Data, said)) }
+        Entry {
+            offset: Offset(offset),
+            number: offset,
+            message: Arc::new(Message::new(Millis(offset * 1000), Kind::Data, said)),
+        }
     }
 
     fn tail(limits: Limits, offsets: &[u64]) -> Tail {

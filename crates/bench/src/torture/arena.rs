@@ -120,9 +120,13 @@ impl Arena {
         }
     }
 
+    /// From now on nobody begins anew.
+    pub(super) fn stay(&mut self) {
+        self.renew.clear();
+    }
+
     /// Adds subscribers that read everything from the first message on, each channel alone and the first ones together.
     pub(super) fn add_auditors(&mut self) {
-        self.renew.clear();
         let all: Vec<u16> = (0..self.books.channels() as u16).collect();
         let together: &[u16] = &all[..all.len().min(64)];
         for channels in all.chunks(1).chain([together]) {

@@ -82,8 +82,10 @@ pub(super) struct View {
     name: String,
     start: Start,
     seats: Vec<Seat>,
-    /// Everything up to here has been given, or was told to be lost.
+    /// The last place in the stream's order, over all channels.
     reached: Option<Place>,
+    /// The same of each channel: up to there it is said what became of its messages.
+    settled: Vec<(u16, Option<Place>)>,
     covers: Vec<Cover>,
     /// Numbers that were passed over, to tell a late message from a repeated one.
     skipped: Vec<(u16, Range<u32>)>,
@@ -103,6 +105,7 @@ impl View {
             start,
             seats: flows.into_iter().map(|flow| Seat { flow, next: 0, rewound: false }).collect(),
             reached: None,
+            settled: channels.iter().map(|&channel| (channel, None)).collect(),
             covers: Vec::new(),
             skipped: Vec::new(),
             unjudged: Vec::new(),
@@ -131,6 +134,7 @@ impl View {
             self.start = Start::After(place);
         }
         self.reached = self.reached.or(id);
+        self.settled.iter_mut().for_each(|(_, place)| *place = place.or(id));
     }
 
     /// It was told that messages are lost. Of gaps that stand at one place the last alone has an id: then nothing that lies
@@ -149,9 +153,9 @@ impl View {
             self.rewound = true;
             self.reached = None;
             self.seats.iter_mut().for_each(|seat| seat.rewound = true);
+            self.settled.iter_mut().for_each(|(_, place)| *place = None);
         }
-        let of_channel = |seat: &Seat| books.flows[usize::from(seat.flow)].channel == channel;
-        let from = if self.seats.iter().any(|seat| seat.rewound && of_channel(seat)) { None } else { self.reached };
+        let from = self.settle(channel, next);
         self.covers.push(Cover { channel, from, to: next });
         if has_id && !self.reached.is_some_and(|reached| next.is_upto(reached)) {
             self.reached = Some(next);
@@ -190,6 +194,7 @@ impl View {
         }
         self.seats[index] = Seat { flow: said.flow, next: said.number + 1, rewound: false };
         let Some(place) = place else { return };
+        self.settle(books.flow(said).channel, place);
         if let Some(reached) = self.reached.filter(|reached| place.is_upto(*reached)) {
             books
                 .violations
@@ -231,6 +236,12 @@ impl View {
                 None => books.counts.unjudged += 1,
             }
         }
+    }
+
+    /// It is said what became of a channel's messages up to here; up to where it was before.
+    fn settle(&mut self, channel: u16, upto: Place) -> Option<Place> {
+        let (_, settled) = self.settled.iter_mut().find(|(of, _)| *of == channel)?;
+        settled.replace(upto)
     }
 
     /// The first message of a flow has come: judges what should have come before it.
@@ -541,6 +552,21 @@ mod tests {
         view.gap(1, Some(&at(2).to_string()), at(6), true, &mut books);
         give(&mut view, &mut books, 1, [4]);
         give(&mut view, &mut books, 2, [4]);
+        view.finish(&mut books);
+        assert_eq!((found(&books), books.counts.lost_announced), (vec![], 4));
+    }
+
+    #[test]
+    fn view_gap_behind_messages_of_other_channels_excuses_its_own() {
+        let mut books = books(6);
+        books.retention = true;
+        let mut view = View::new("s".into(), &[0, 1], Start::First, &books);
+        give(&mut view, &mut books, 1, [1]);
+        give(&mut view, &mut books, 2, 1..=4);
+        view.gap(0, Some(&at(1).to_string()), at(9), true, &mut books);
+        give(&mut view, &mut books, 2, 5..=5);
+        give(&mut view, &mut books, 1, [6]);
+        give(&mut view, &mut books, 2, [6]);
         view.finish(&mut books);
         assert_eq!((found(&books), books.counts.lost_announced), (vec![], 4));
     }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{self, Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
@@ -35,6 +35,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = config::load(&args.sources.sources())?;
     log_to_stderr(&config.log)?;
     raise_descriptor_limit();
+    // A limit on the size of files is a full disk, which is survived, and no reason to be killed.
+    let _too_large = signal(SignalKind::from_raw(process::Signal::XFSZ.as_raw())).context("cannot handle SIGXFSZ")?;
     let stop = stop_signal().context("cannot listen for signals")?;
     let mut banner = Banner::new(&config);
     let server = Server::new(config)?;

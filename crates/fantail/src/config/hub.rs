@@ -21,15 +21,15 @@ section! {
     /// How much is kept, and how many.
     pub struct Hub {
         /// Most memory for messages of all channels together; over it, the oldest message of the channel with the most bytes
-        /// goes first.
+        /// goes first. Where the journal has it, nothing is lost by that.
         memory: Memory = MEMORY,
         /// Largest message; a larger one is refused with 413.
         message: Size = MESSAGE,
-        /// Most channels that exist at a time.
+        /// Most channels that are in memory at a time.
         channels: usize = CHANNELS,
         /// Most subscriptions that exist at a time.
         subscriptions: usize = SUBSCRIPTIONS,
-        /// How long a channel without messages and subscribers is kept before it is collected.
+        /// How long a channel without subscribers, and without messages other than those on disk, stays in memory.
         channel_idle: Span = CHANNEL_IDLE,
         /// Collected channels of which it is remembered how far they came, so that resuming clients are told of gaps exactly.
         floors: usize = FLOORS,

@@ -40,7 +40,7 @@ struct GapData<'a> {
 }
 
 impl Render for Native {
-    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, position: Position, message: &Message) {
+    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, position: Position, _: u64, message: &Message) {
         match message.id() {
             Some(id) => encode::id(out, id),
             None => write_id(out, position),
@@ -114,7 +114,7 @@ mod tests {
     fn rendered(kind: Kind, said: NewMessage<'_>) -> String {
         let mut out = Vec::new();
         let channel = ChannelName::parse("a").unwrap();
-        Native { gap: GapStyle::Event }.message(&mut out, &channel, AT, &Message::new(Millis(0), kind, said));
+        Native { gap: GapStyle::Event }.message(&mut out, &channel, AT, 1, &Message::new(Millis(0), kind, said));
         String::from_utf8(out).unwrap()
     }
 

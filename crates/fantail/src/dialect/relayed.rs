@@ -28,7 +28,7 @@ pub struct Relayed {
 }
 
 impl Render for Relayed {
-    fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, message: &Message) {
+    fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, _: u64, message: &Message) {
         if message.kind().ends() {
             // The end of the body says it, in good order or not.
             return;
@@ -105,7 +105,7 @@ mod tests {
         let id = id.map(|id| EventId::parse(id).unwrap());
         let message = Message::new(Millis(0), kind, NewMessage { data, event: None, id: id.as_ref() });
         let mut out = Vec::new();
-        relayed.message(&mut out, &ChannelName::internal("record", 0x1f), AT, &message);
+        relayed.message(&mut out, &ChannelName::internal("record", 0x1f), AT, 1, &message);
         String::from_utf8(out).unwrap()
     }
 

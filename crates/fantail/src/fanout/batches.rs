@@ -109,7 +109,7 @@ mod tests {
 
     use fantail_hub::hub::Publish;
     use fantail_hub::journal::MemoryJournal;
-    use fantail_hub::{ChannelName, Clock, HubLimits, Limits, NewMessage, Retention, StartAt, Watcher};
+    use fantail_hub::{ChannelName, Clock, HubLimits, Limits, NewMessage, Retention, StartAt, Traits, Watcher};
 
     use super::*;
     use crate::fanout::conn::Doing;
@@ -147,7 +147,10 @@ mod tests {
         async fn publish(&self, channel: &str, data: &str) {
             let said = NewMessage { data, event: None, id: None };
             let channel = &ChannelName::parse(channel).unwrap();
-            self.hub.publish(Publish { channel, said, key: None, ends: false }).await.unwrap();
+            self.hub
+                .publish(Publish { channel, said, key: None, ends: false, traits: Traits::default() })
+                .await
+                .unwrap();
         }
 
         /// A live subscriber of one channel.

@@ -11,7 +11,7 @@ use super::{AtStop, Style};
 struct Plain;
 
 impl Render for Plain {
-    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, _: Position, message: &Message) {
+    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, _: Position, _: u64, message: &Message) {
         if message.kind().ends() {
             return;
         }

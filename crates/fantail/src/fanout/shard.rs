@@ -638,7 +638,8 @@ impl Shard {
         let Doing::Waiting(answer) = std::mem::replace(&mut conn.doing, Doing::Closing) else {
             unreachable!("only a waiting connection is answered")
         };
-        let response = (answer.response)(batch.map(|batch| &*batch.bytes).unwrap_or_default());
+        let due = batch.map(|batch| &*batch.bytes).unwrap_or_default();
+        let response = (answer.response)(due, batch.and_then(|batch| batch.last));
         conn.doing = Doing::Answering(answer);
         conn.deadline = 0;
         metrics::add(&self.metrics.answers, 1);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 use fantail_hub::hub::Publish;
-use fantail_hub::{AppendError, ChannelName, IdempotencyKey, NewMessage, PublishError};
+use fantail_hub::{AppendError, ChannelName, IdempotencyKey, NewMessage, PublishError, Traits};
 use fantail_sse::{EventId, EventName};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
@@ -176,6 +176,7 @@ async fn publish(
             said: NewMessage { data: &ready.data, event: ready.event.as_ref(), id: ready.id.as_ref() },
             key: ready.key.as_ref(),
             ends: false,
+            traits: Traits::default(),
         })
         .collect();
     let mut results = app.hub.publish_all(&requests).await.into_iter();

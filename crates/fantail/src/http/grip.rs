@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fantail_hub::Millis;
 use fantail_hub::hub::Publish;
+use fantail_hub::{Millis, Traits};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
@@ -46,7 +46,8 @@ async fn publish(app: &App, request: &Parts, body: Incoming) -> Result<(), Refus
     // All are read before the first is published.
     let items = parse_items(&body)?;
     for (at, item) in items.iter().enumerate() {
-        let one = Publish { channel: &item.channel, said: item.message(), key: None, ends: false };
+        let one =
+            Publish { channel: &item.channel, said: item.message(), key: None, ends: false, traits: Traits::default() };
         app.hub.publish(one).await.map_err(|source| Refusal::ItemOf { at, source })?;
     }
     Ok(())

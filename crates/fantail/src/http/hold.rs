@@ -218,7 +218,7 @@ fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body>
 
 /// How a response hold is answered: by the first message, on top of the application's fields; or as the application said.
 fn answering(status: StatusCode, headers: HeaderMap, body: Bytes, keep_alive: bool) -> crate::fanout::Respond {
-    Box::new(move |due| {
+    Box::new(move |due, _| {
         let answer = grip::first_response(due);
         let Some((answer, said)) = answer.and_then(|mut answer| answer.body.take().map(|said| (answer, said))) else {
             return Reply::new(status, None, &headers, keep_alive).with(&[&body]);

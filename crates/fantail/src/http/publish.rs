@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use fantail_hub::hub::Publish as One;
-use fantail_hub::{ChannelName, IdempotencyKey, NewMessage, Published};
+use fantail_hub::{ChannelName, IdempotencyKey, NewMessage, Published, Traits};
 use fantail_sse::{EventId, EventName};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -108,7 +108,7 @@ async fn publish(app: &App, request: &Parts, body: Incoming, names: &[ChannelNam
     let said = NewMessage { data, event: event.as_ref(), id: id.as_ref() };
     let mut done = Vec::with_capacity(names.len());
     for channel in names {
-        match app.hub.publish(One { channel, said, key: key.as_ref(), ends }).await {
+        match app.hub.publish(One { channel, said, key: key.as_ref(), ends, traits: Traits::default() }).await {
             Ok(published) => done.push(tell(channel, id.as_ref(), &published)),
             Err(error) if done.is_empty() => return Err(error.into()),
             Err(error) => {

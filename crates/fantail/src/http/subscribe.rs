@@ -156,7 +156,7 @@ impl Subscribe {
         let lead = plan.announce.filter(|_| start_id).map_or_else(Vec::new, native::start);
         let keep_alive = keeps_alive(request);
         let reply = Reply::new(StatusCode::OK, None, &self.answer_headers(request, kept), keep_alive);
-        let response = Box::new(move |due: &[u8]| reply.with(&[&lead, due]));
+        let response = Box::new(move |due: &[u8], _| reply.with(&[&lead, due]));
         let errand = Errand::Answer { wait, keep_alive, response };
         slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing: Framing::Raw, errand }));
         slot.all_said();

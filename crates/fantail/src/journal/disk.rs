@@ -127,14 +127,14 @@ pub struct DiskJournal {
     cleaning: Arc<Cleaning>,
     readers: Readers,
     threads: Mutex<Threads>,
-    /// Held until all threads are gone.
-    _directory: Directory,
 }
 
 #[derive(Default)]
 struct Threads {
     commit: Option<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
+    /// Held until all of them have ended: then another may have it, even if somebody still reads here.
+    directory: Option<Directory>,
 }
 
 impl DiskJournal {
@@ -179,8 +179,7 @@ impl DiskJournal {
             sealer: Arc::clone(&sealer),
             cleaning: Arc::default(),
             readers: Readers::start().map_err(OpenError::Threads)?,
-            threads: Mutex::default(),
-            _directory: directory,
+            threads: Mutex::new(Threads { directory: Some(directory), ..Threads::default() }),
         };
         let start = |name: &str, run: Box<dyn FnOnce() + Send>| Builder::new().name(name.to_owned()).spawn(run);
         {
@@ -228,7 +227,8 @@ impl DiskJournal {
         &self.segments
     }
 
-    /// Commits what waits, puts it on the disk and ends the threads. Nothing is accepted any more; reading goes on.
+    /// Commits what waits, puts it on the disk, ends the threads and gives the directory back. Nothing is accepted any more;
+    /// reading goes on.
     pub fn close(&self) {
         let mut threads = self.threads.lock();
         self.shared.queue.close();
@@ -239,6 +239,7 @@ impl DiskJournal {
         if others.chain(joined).any(|joined| joined.is_err()) {
             tracing::error!("a thread of the journal has failed");
         }
+        threads.directory = None;
     }
 
     fn limits(&self, channel: &Channel) -> (Limits, Millis) {
@@ -323,12 +324,18 @@ impl Journal for DiskJournal {
         })
     }
 
-    fn read<'a>(&'a self, channel: &'a Channel, next: u64, bytes: usize) -> Pending<'a, Result<Page, ReadError>> {
+    fn read<'a>(
+        &'a self,
+        channel: &'a Channel,
+        next: u64,
+        until: Offset,
+        bytes: usize,
+    ) -> Pending<'a, Result<Page, ReadError>> {
         if !channel.is_stored() {
-            return Box::pin(std::future::ready(Ok(channel.page(next, bytes))));
+            return Box::pin(std::future::ready(Ok(channel.page(next, until, bytes))));
         }
         let (segments, name) = (Arc::clone(&self.segments), channel.name().clone());
-        let ((limits, now), until) = (self.limits(channel), self.counter());
+        let ((limits, now), until) = (self.limits(channel), until.min(self.counter()));
         Box::pin(
             self.readers.run(move || segments.page(name.as_str(), next, bytes, limits, now, until).map_err(unreadable)),
         )

@@ -101,6 +101,27 @@ impl Client {
         if method == "HEAD" { self.answer_to_head() } else { self.answer() }
     }
 
+    /// Sends a request; the status of its answer if that came whole, `None` if the server went before.
+    pub(crate) fn try_exchange(&mut self, request: &[u8]) -> Option<u16> {
+        self.socket.write_all(request).ok()?;
+        loop {
+            let text = String::from_utf8_lossy(&self.ahead);
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head
+                    .lines()
+                    .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+                if length.is_some_and(|length: usize| body.len() >= length) {
+                    let status = head.split(' ').nth(1)?.parse().ok()?;
+                    self.ahead.clear();
+                    return Some(status);
+                }
+            }
+            let mut buffer = [0; 4096];
+            let got = self.socket.read(&mut buffer).ok().filter(|&got| got > 0)?;
+            self.ahead.extend_from_slice(&buffer[..got]);
+        }
+    }
+
     /// GET.
     pub(crate) fn get(&mut self, target: &str) -> Answer {
         self.request("GET", target, &[], b"")

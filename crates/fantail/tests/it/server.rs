@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
@@ -125,9 +126,11 @@ impl Drop for TestServer {
 pub(crate) struct Process {
     pub(crate) public: SocketAddr,
     pub(crate) control: SocketAddr,
+    /// The lines of its banner, up to the journal's.
+    pub(crate) said: Vec<String>,
     child: Child,
     /// Deleted with the process.
-    _config: tempfile::NamedTempFile,
+    _config: Option<tempfile::NamedTempFile>,
 }
 
 impl Process {
@@ -142,15 +145,23 @@ impl Process {
     pub(crate) fn start_at(toml: &str, public: SocketAddr, control: SocketAddr) -> Self {
         let mut config = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
         config.write_all(toml.as_bytes()).expect("room for a configuration");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fantail"))
-            .env_clear()
-            .args(["serve", "--listen", &public.to_string(), "--control", &control.to_string(), "--config"])
-            .arg(config.path())
-            .args((!toml.contains("[journal]")).then_some("--ephemeral"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
+        command.args(["serve", "--listen", &public.to_string(), "--control", &control.to_string(), "--config"]);
+        command.arg(config.path()).args((!toml.contains("[journal]")).then_some("--ephemeral"));
+        Self::spawn(command, Some(config))
+    }
+
+    /// Starts the program without a configuration file in this directory, on free ports.
+    pub(crate) fn start_in(directory: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
+        command.current_dir(directory);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"]).args(arguments);
+        Self::spawn(command, None)
+    }
+
+    fn spawn(mut command: Command, config: Option<tempfile::NamedTempFile>) -> Self {
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
         let out = BufReader::new(child.stdout.take().expect("a pipe"));
         // Read to the end, so that the program never writes to a closed pipe.
         let (tell, lines) = sync_channel(64);
@@ -159,20 +170,21 @@ impl Process {
                 tell.send(line).ok();
             }
         });
-        let next = |name: &str| loop {
+        let mut said: Vec<String> = Vec::new();
+        while !said.last().is_some_and(|line| line.starts_with("  journal")) {
             match lines.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    if let Some(address) = line.trim().strip_prefix(name) {
-                        let address = address.trim().strip_prefix("http://").expect("a URL in the banner");
-                        break address.parse().expect("an address in the banner");
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => panic!("the program says nothing of {name}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("the program ended before it said {name}"),
+                Ok(line) => said.push(line),
+                Err(RecvTimeoutError::Timeout) => panic!("the program says no more than {said:?}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("the program ended after {said:?}"),
             }
+        }
+        let address = |name: &str| {
+            let address = said.iter().find_map(|line| line.trim().strip_prefix(name));
+            let address = address.expect("an address in the banner").trim().strip_prefix("http://");
+            address.expect("a URL in the banner").parse().expect("an address in the banner")
         };
-        let (public, control) = (next("public"), next("control"));
-        Self { public, control, child, _config: config }
+        let (public, control) = (address("public"), address("control"));
+        Self { public, control, said, child, _config: config }
     }
 
     /// Its process id.
@@ -209,6 +221,24 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+    }
+}
+
+/// A data directory, deleted when it is dropped.
+pub(crate) struct Data(tempfile::TempDir);
+
+impl Data {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    /// A configuration that keeps messages there, beside `more`.
+    pub(crate) fn config(&self, more: &str) -> String {
+        format!("{more}\n[journal]\nurl = 'disk:{}'\n", self.path().display())
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Append, AppendError, Head, Journal, Page, Receipt, Seek};
 use crate::channel::{Addition, Channel};
 use crate::clock::Millis;
 use crate::idempotency::IdempotencyKey;
-use crate::message::{Kind, Message, NewMessage};
+use crate::message::{Kind, Message, NewMessage, Traits};
 use crate::name::ChannelName;
 use crate::retention::{Limits, Retention};
 use crate::tail::Tail;
@@ -55,7 +55,7 @@ fn channel(journal: &dyn Journal, name: &str) -> Arc<Channel> {
 }
 
 fn read(journal: &dyn Journal, channel: &Channel, next: u64, bytes: usize) -> Page {
-    let page = wait(journal.read(channel, next, bytes)).expect("the journal can be read");
+    let page = wait(journal.read(channel, next, crate::Offset(u64::MAX), bytes)).expect("the journal can be read");
     assert!(page.next == next && page.entries.is_sorted_by_key(|entry| entry.offset), "{page:?}");
     assert!(page.entries.iter().all(|entry| (next..=page.until.0).contains(&entry.offset.0)), "{page:?}");
     assert!(page.entries.iter().all(|entry| page.lost.is_none_or(|lost| lost < entry.offset)), "{page:?}");
@@ -68,7 +68,7 @@ fn head(journal: &dyn Journal, channel: &Channel) -> Head {
 
 fn says(data: &str) -> Addition<'_> {
     let said = NewMessage { data, event: None, id: None };
-    Addition { said, kind: Kind::Data, then_end: false, clears: false }
+    Addition { said, kind: Kind::Data, then_end: false, clears: false, traits: Traits::default() }
 }
 
 fn request<'a>(channel: &'a Arc<Channel>, addition: Addition<'a>, now: u64) -> Append<'a> {

@@ -36,8 +36,6 @@ impl MemoryJournal {
                 position: Position { epoch: self.epoch, offset: done.offset },
                 subscribers: one.channel.info().subscribers,
                 duplicate: true,
-                growth: 0,
-                unscheduled: false,
             });
         }
         let receipt = self.add(one);
@@ -53,8 +51,6 @@ impl MemoryJournal {
             position: Position { epoch: self.epoch, offset: appended.offset },
             subscribers: appended.subscribers,
             duplicate: false,
-            growth: appended.growth,
-            unscheduled: appended.unscheduled,
         }
     }
 }
@@ -84,8 +80,14 @@ impl Journal for MemoryJournal {
         Ok(())
     }
 
-    fn read<'a>(&'a self, channel: &'a Channel, next: u64, bytes: usize) -> Pending<'a, Result<Page, ReadError>> {
-        Box::pin(std::future::ready(Ok(channel.page(next, bytes))))
+    fn read<'a>(
+        &'a self,
+        channel: &'a Channel,
+        next: u64,
+        until: Offset,
+        bytes: usize,
+    ) -> Pending<'a, Result<Page, ReadError>> {
+        Box::pin(std::future::ready(Ok(channel.page(next, until, bytes))))
     }
 
     fn find<'a>(&'a self, channel: &'a Channel, what: Seek<'a>) -> Pending<'a, Result<Option<u64>, ReadError>> {

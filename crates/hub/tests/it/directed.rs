@@ -15,7 +15,7 @@ use fantail_hub::subscription::{has_ended, is_broken};
 use fantail_hub::{
     Batch, Channel, ChannelEnd, ChannelName, Clock, Epoch, Framing, Gap, Gatherer, Hub, HubLimits, Kind, Limits,
     Message, Millis, NewMessage, Offset, Position, Profile, PublishError, Render, Retention, StartAt, SubscribeError,
-    Subscription,
+    Subscription, Traits,
 };
 use fantail_sse::EventId;
 
@@ -33,7 +33,7 @@ fn names<const N: usize>(names: [&str; N]) -> [ChannelName; N] {
 
 fn say(hub: &Hub, channel: &ChannelName, data: &str, ends: bool) {
     let said = NewMessage { data, event: None, id: None };
-    now(hub.publish(Publish { channel, said, key: None, ends })).unwrap();
+    now(hub.publish(Publish { channel, said, key: None, ends, traits: Traits::default() })).unwrap();
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn gather_that_leaves_messages_out_of_its_room_says_that_it_is_full() {
 struct Closing;
 
 impl Render for Closing {
-    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, _: Position, message: &Message) {
+    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, _: Position, _: u64, message: &Message) {
         out.extend_from_slice(message.data().as_bytes());
     }
 
@@ -165,7 +165,9 @@ fn start_behind_an_id_of_another_hub_is_found_where_it_is_kept() {
     let hub = hub(Limits::default());
     let id = EventId::parse("~1.abc.7").unwrap();
     let said = NewMessage { data: "x", event: None, id: Some(&id) };
-    let publish = |channel: &ChannelName| now(hub.publish(Publish { channel, said, key: None, ends: false }));
+    let publish = |channel: &ChannelName| {
+        now(hub.publish(Publish { channel, said, key: None, ends: false, traits: Traits::default() }))
+    };
     let name = ChannelName::internal("kept", 1);
     publish(&name).unwrap();
     let plan = now(hub.plan(&[name], StartAt::After(id.as_str().as_bytes().into()))).unwrap();
@@ -220,7 +222,7 @@ fn append_under_way_is_not_overlooked_by_who_saw_its_offset_counted() {
     let [a, b] = names(["a", "b"]);
     let channels = now(hub.plan(&[a, b], StartAt::Live)).unwrap().channels;
     let said = NewMessage { data: "x", event: None, id: None };
-    let addition = Addition { said, kind: Kind::Data, then_end: false, clears: false };
+    let addition = Addition { said, kind: Kind::Data, then_end: false, clears: false, traits: Traits::default() };
     let append = |channel: &Channel, next: &dyn Fn() -> Offset| {
         channel.append(&Draft::new(addition, Millis(1)), Limits::default(), next);
     };
@@ -292,8 +294,14 @@ impl Journal for Slow {
         self.0.health()
     }
 
-    fn read<'a>(&'a self, channel: &'a Channel, next: u64, bytes: usize) -> Pending<'a, Result<Page, ReadError>> {
-        self.0.read(channel, next, bytes)
+    fn read<'a>(
+        &'a self,
+        channel: &'a Channel,
+        next: u64,
+        until: Offset,
+        bytes: usize,
+    ) -> Pending<'a, Result<Page, ReadError>> {
+        self.0.read(channel, next, until, bytes)
     }
 
     fn find<'a>(&'a self, channel: &'a Channel, what: Seek<'a>) -> Pending<'a, Result<Option<u64>, ReadError>> {
@@ -314,11 +322,80 @@ fn message_that_is_trimmed_before_it_is_counted_does_not_make_the_hub_look_full(
     say(&hub, &bystander, "kept", false);
     let large = "x".repeat(100_000);
     let said = NewMessage { data: &large, event: None, id: None };
-    let mut first = std::pin::pin!(hub.publish(Publish { channel: &busy, said, key: None, ends: false }));
+    let mut first = std::pin::pin!(hub.publish(Publish {
+        channel: &busy,
+        said,
+        key: None,
+        ends: false,
+        traits: Traits::default()
+    }));
     assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     say(&hub, &busy, "", false);
     now(first).unwrap();
     let held: usize = [&bystander, &busy].map(|name| hub.find(name).unwrap().info().bytes).iter().sum();
     assert_eq!(hub.counters().bytes.load(Ordering::Relaxed), held);
     assert_eq!(hub.counters().evicted.load(Ordering::Relaxed), 0, "there is room for everything");
+}
+
+/// Shows the number and the data of each.
+struct Numbers;
+
+impl Render for Numbers {
+    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, _: Position, number: u64, message: &Message) {
+        out.extend_from_slice(format!("{number}{} ", message.data()).as_bytes());
+    }
+
+    fn gap(&self, _: &mut Vec<u8>, _: &Gap<'_>) {}
+}
+
+#[test]
+fn transient_message_is_for_the_connected_and_for_those_just_cut_off() {
+    let hub = Arc::new(hub(Limits::default()));
+    let [a] = names(["a"]);
+    let subscribe = |start| {
+        let plan = now(hub.plan(std::slice::from_ref(&a), start)).unwrap();
+        let announced = plan.announce;
+        let subscription = Subscription::new(Arc::clone(&hub), plan, Arc::new(Profile::new(Numbers)), Framing::Raw);
+        (subscription, announced)
+    };
+    let taken = |(subscription, _): &mut (Subscription, _)| {
+        subscription.take().map(|batch| String::from_utf8(batch.bytes.to_vec()).unwrap()).unwrap_or_default()
+    };
+    let mut live = subscribe(StartAt::Live);
+    for (data, transient) in [("kept", false), ("passing", true), ("kept", false), ("passing", true)] {
+        let said = NewMessage { data, event: None, id: None };
+        let traits = Traits { transient, bytes: false };
+        now(hub.publish(Publish { channel: &a, said, key: None, ends: false, traits })).unwrap();
+    }
+    assert_eq!(taken(&mut live), "1kept 2passing 3kept 4passing ");
+    for (start, seen) in
+        [(StartAt::Oldest, "1kept 3kept "), (StartAt::Last(1), "3kept "), (StartAt::Last(9), "1kept 3kept ")]
+    {
+        assert_eq!(taken(&mut subscribe(start.clone())), seen, "{start:?}");
+    }
+    let id = live.1.unwrap().to_string().into_bytes();
+    assert_eq!(taken(&mut subscribe(StartAt::After(id.into()))), "1kept 2passing 3kept 4passing ");
+    let info = hub.find(&a).unwrap().info();
+    assert_eq!((info.messages, info.transient, info.numbered), (4, 2, 4));
+    // The newest one goes with the others of its sort, once it is the oldest.
+    hub.clock().advance(Limits::default().age);
+    hub.maintain();
+    assert_eq!(hub.find(&a).map(|channel| channel.info().transient), Some(0));
+}
+
+#[test]
+fn numbers_begin_anew_behind_an_end_that_cleared_the_channel() {
+    let hub = Arc::new(hub(Limits::default()));
+    let [a] = names(["a"]);
+    let plan = now(hub.plan(std::slice::from_ref(&a), StartAt::Live)).unwrap();
+    let mut live = Subscription::new(Arc::clone(&hub), plan, Arc::new(Profile::new(Numbers)), Framing::Raw);
+    say(&hub, &a, "x", false);
+    say(&hub, &a, "y", false);
+    now(hub.end(&a, "gone")).unwrap();
+    say(&hub, &a, "z", false);
+    let mut all = String::new();
+    while let Some(batch) = live.take() {
+        all.push_str(std::str::from_utf8(&batch.bytes).unwrap());
+    }
+    assert_eq!(all, "0gone 1z ", "what was dropped by the end is not delivered");
 }

@@ -31,7 +31,7 @@ impl Dress {
 }
 
 impl Render for Dress {
-    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, position: Position, message: &Message) {
+    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, position: Position, _: u64, message: &Message) {
         if self.quiet && message.kind().ends() {
             return;
         }

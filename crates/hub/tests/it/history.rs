@@ -10,7 +10,7 @@ use std::time::Duration;
 use fantail_hub::hub::Publish;
 use fantail_hub::{
     Batch, ChannelName, Clock, Framing, Gap, Hub, HubLimits, Journal, Limits, Message, Millis, NewMessage, Position,
-    Profile, Render, Retention, StartAt, SubscribeError, Subscription,
+    Profile, Render, Retention, StartAt, SubscribeError, Subscription, Traits,
 };
 use proptest::prelude::*;
 
@@ -65,7 +65,7 @@ fn op() -> impl Strategy<Value = Op> {
         prop_oneof![Just(Begin::Live), (0..9_usize).prop_map(Begin::Last), Just(Begin::Oldest), Just(Begin::Unknown)];
     let channel = 0..CHANNELS;
     prop_oneof![
-        8 => (channel.clone(), prop_oneof![8 => 0..40_usize, 1 => Just(5000)], prop::bool::weighted(0.03))
+        8 => (channel.clone(), prop_oneof![8 => 0..40_usize, 1 => Just(5000), 1 => Just(60_000)], prop::bool::weighted(0.03))
             .prop_map(|(channel, bytes, ends)| Op::Publish { channel, bytes, ends }),
         1 => (channel, 1..6_usize).prop_map(|(channel, messages)| Op::Forget { channel, messages }),
         1 => (0..4_u64).prop_map(|offsets| Op::Restart { offsets }),
@@ -81,7 +81,7 @@ fn op() -> impl Strategy<Value = Op> {
 struct Lines;
 
 impl Render for Lines {
-    fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, _: &Message) {
+    fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, _: u64, _: &Message) {
         out.extend_from_slice(format!("{position} {channel} {}\n", position.offset).as_bytes());
     }
 
@@ -134,7 +134,7 @@ impl World {
             Op::Publish { channel, bytes, ends } => {
                 let data = "x".repeat(bytes);
                 let said = NewMessage { data: &data, event: None, id: None };
-                let one = Publish { channel: &self.names[channel], said, key: None, ends };
+                let one = Publish { channel: &self.names[channel], said, key: None, ends, traits: Traits::default() };
                 let offset = now(self.hub.publish(one)).unwrap().position.offset.0;
                 self.published[channel].push(offset);
                 self.published[channel].extend(ends.then_some(offset + 1));

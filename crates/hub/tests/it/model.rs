@@ -13,7 +13,8 @@ use fantail_hub::journal::MemoryJournal;
 use fantail_hub::subscription::has_ended;
 use fantail_hub::{
     AppendError, Batch, Channel, ChannelName, Clock, Cursor, Framing, Gatherer, Hub, IdempotencyKey, Millis,
-    NewMessage, Offset, Position, Profile, PublishError, Retention, StartAt, SubscribeError, Subscription, Watcher,
+    NewMessage, Offset, Position, Profile, PublishError, Retention, StartAt, SubscribeError, Subscription, Traits,
+    Watcher,
 };
 use fantail_sse::{EventId, EventName, encode};
 use proptest::prelude::*;
@@ -224,7 +225,7 @@ impl World {
         let name = event.as_deref().map(|name| EventName::parse(name).unwrap());
         let id = own.as_deref().map(|id| EventId::parse(id).unwrap());
         let said = NewMessage { data: &data, event: name.as_ref(), id: id.as_ref() };
-        let one = Publish { channel: &self.names[channel], said, key: None, ends };
+        let one = Publish { channel: &self.names[channel], said, key: None, ends, traits: Traits::default() };
         let published = now(self.hub.publish(one)).unwrap();
         assert_eq!((published.duplicate, published.subscribers), (false, self.book.pages[channel].watchers));
         let time = self.time();
@@ -249,7 +250,13 @@ impl World {
         let before = self.keys.get(&(channel, key)).copied().filter(|(_, at, _)| at.0 + WINDOW > time.0);
         for round in 0..2 {
             let said = NewMessage { data: &data, event: None, id: None };
-            let one = Publish { channel: &self.names[channel], said, key: Some(&name), ends: false };
+            let one = Publish {
+                channel: &self.names[channel],
+                said,
+                key: Some(&name),
+                ends: false,
+                traits: Traits::default(),
+            };
             let answer = now(self.hub.publish(one));
             match self.keys.get(&(channel, key)).copied().filter(|_| round > 0).or(before) {
                 Some((other, ..)) if other != body => {

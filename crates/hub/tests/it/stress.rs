@@ -10,7 +10,7 @@ use fantail_hub::journal::MemoryJournal;
 use fantail_hub::subscription::has_ended;
 use fantail_hub::{
     Batch, Channel, ChannelName, Clock, Framing, Gap, Gatherer, Hub, HubLimits, Limits, Message, Millis, NewMessage,
-    Position, Profile, Render, Retention, StartAt, Subscription,
+    Position, Profile, Render, Retention, StartAt, Subscription, Traits,
 };
 
 use crate::{due_of, now};
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 struct Offsets;
 
 impl Render for Offsets {
-    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, position: Position, _: &Message) {
+    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, position: Position, _: u64, _: &Message) {
         out.extend_from_slice(position.offset.to_string().as_bytes());
         out.push(b'\n');
     }
@@ -50,7 +50,7 @@ fn names() -> Vec<ChannelName> {
 
 fn say(hub: &Hub, channel: &ChannelName, data: &str, ends: bool) -> u64 {
     let said = NewMessage { data, event: None, id: None };
-    now(hub.publish(Publish { channel, said, key: None, ends })).unwrap().position.offset.0
+    now(hub.publish(Publish { channel, said, key: None, ends, traits: Traits::default() })).unwrap().position.offset.0
 }
 
 /// Says that nothing comes any more, also if that is because a publisher panicked.

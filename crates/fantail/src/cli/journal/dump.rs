@@ -80,7 +80,7 @@ pub(super) fn run(directory: &Path, args: &DumpArgs, kept: &Kept) -> anyhow::Res
 }
 
 /// A line that says when and what, and below it the data.
-fn print(Entry { offset, message }: &Entry, out: &mut impl Write) -> io::Result<()> {
+fn print(Entry { offset, message, .. }: &Entry, out: &mut impl Write) -> io::Result<()> {
     write!(out, "{}  {offset}", time(message.time()))?;
     if message.kind() != Kind::Data {
         write!(out, "  end")?;
@@ -131,7 +131,7 @@ mod tests {
 
     fn entry(kind: Kind, data: &str) -> Entry {
         let message = Message::kept(Millis(1500), kind, data, Some("price"), Some("7"));
-        Entry { offset: Offset(42), message: Arc::new(message) }
+        Entry { offset: Offset(42), number: 42, message: Arc::new(message) }
     }
 
     #[test]

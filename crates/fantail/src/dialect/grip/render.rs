@@ -50,7 +50,7 @@ impl StreamHold {
 }
 
 impl Render for StreamHold {
-    fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, message: &Message) {
+    fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, _: u64, message: &Message) {
         let Some(label) = envelope::label(message).filter(|label| self.0.wants(channel, message, label)) else {
             return;
         };
@@ -80,7 +80,7 @@ impl ResponseHold {
 }
 
 impl Render for ResponseHold {
-    fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, message: &Message) {
+    fn message(&self, out: &mut Vec<u8>, channel: &ChannelName, position: Position, _: u64, message: &Message) {
         let Some(label) = envelope::label(message).filter(|label| self.0.wants(channel, message, label)) else {
             return;
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fantail_hub::hub::{Publish, unsendable};
-use fantail_hub::{ChannelEnd, Hub, NewMessage, PublishError};
+use fantail_hub::{ChannelEnd, Hub, NewMessage, PublishError, Traits};
 use fantail_sse::{Blocks, EventId, Facts};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -159,7 +159,7 @@ impl Feed {
 
     async fn publish(&self, blocks: &[Kept], ends: bool) -> Result<(), PublishError> {
         let channel = self.source.channel.name();
-        let publish = |block| Publish { channel, said: Kept::said(block), key: None, ends };
+        let publish = |block| Publish { channel, said: Kept::said(block), key: None, ends, traits: Traits::default() };
         let batch: Vec<_> = blocks.iter().map(publish).collect();
         self.hub.publish_all(&batch).await.into_iter().try_for_each(|result| result.map(drop))
     }

@@ -170,7 +170,7 @@ impl Committer {
             }
             return;
         }
-        if !item.channel.is_stored() {
+        if !item.is_stored() {
             let offset = self.tape.give(item.span());
             self.put(round, place, offset, None);
             return;
@@ -183,7 +183,7 @@ impl Committer {
         let ready = if self.batch.stored == 0 { self.tape.make_ready(time) } else { Ok(()) };
         if let Err(error) = reserved.clone().and(ready) {
             self.note(&Err(error.clone()));
-            self.shared.counts.refused();
+            self.shared.counts.refused(&error);
             round.answer(place, Err(error));
             return;
         }
@@ -247,7 +247,7 @@ impl Committer {
             let item = round.item(place);
             let answer = match (*placed, written) {
                 (Placed::New { offset, at: Some(_), .. }, Err(error)) => self.refuse(item, offset, error),
-                (Placed::Again { .. }, Err(error)) if item.channel.is_stored() => Err(error.clone()),
+                (Placed::Again { .. }, Err(error)) if item.is_stored() => Err(error.clone()),
                 (Placed::New { offset, at, .. }, _) => Ok(self.show(item, offset, at)),
                 (Placed::Again { offset, .. }, _) => Ok(self.again(item, offset)),
             };
@@ -271,8 +271,6 @@ impl Committer {
             position: Position { epoch: self.epoch, offset },
             subscribers: appended.subscribers,
             duplicate: false,
-            growth: appended.growth,
-            unscheduled: appended.unscheduled,
         }
     }
 
@@ -281,7 +279,7 @@ impl Committer {
         if let Some((key, _)) = &item.key {
             self.keys.forget(item.channel.name(), key, offset);
         }
-        self.shared.counts.refused();
+        self.shared.counts.refused(error);
         Err(error.clone())
     }
 
@@ -290,8 +288,6 @@ impl Committer {
             position: Position { epoch: self.epoch, offset },
             subscribers: item.channel.info().subscribers,
             duplicate: true,
-            growth: 0,
-            unscheduled: false,
         }
     }
 
@@ -311,6 +307,7 @@ fn record(item: &Item, offset: Offset) -> Record<'_> {
         kind: message.kind(),
         then_end: item.draft.then_end,
         clears: item.draft.clears,
+        bytes: message.traits().bytes,
         channel: item.channel.name().as_str(),
         data: message.data(),
         event: message.event(),

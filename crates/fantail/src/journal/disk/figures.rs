@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use fantail_hub::AppendError;
+
 /// Counts of one journal since its start. Written by its threads, read by anybody.
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -12,7 +14,8 @@ pub struct Counts {
     bytes: AtomicU64,
     syncs: AtomicU64,
     sync_nanos: AtomicU64,
-    refused: AtomicU64,
+    refused_full: AtomicU64,
+    refused_failing: AtomicU64,
     cleaned: AtomicU64,
     damaged: AtomicU64,
     holes: AtomicU64,
@@ -33,8 +36,10 @@ pub struct Figures {
     pub syncs: u64,
     /// How long they took in all.
     pub sync_time: Duration,
-    /// Messages that were refused for want of room or because the disk fails.
-    pub refused: u64,
+    /// Messages that were refused for want of room.
+    pub refused_full: u64,
+    /// Messages that were refused because the disk fails.
+    pub refused_failing: u64,
     /// Bytes that the cleaner gave back.
     pub cleaned: u64,
     /// Stretches of logs that were found damaged at the start.
@@ -65,8 +70,9 @@ impl Counts {
     }
 
     /// A message was refused.
-    pub fn refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    pub fn refused(&self, why: &AppendError) {
+        let count = if matches!(why, AppendError::Full(_)) { &self.refused_full } else { &self.refused_failing };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The cleaner gave bytes back.
@@ -94,7 +100,8 @@ impl Counts {
             written: load(&self.bytes),
             syncs: load(&self.syncs),
             sync_time: Duration::from_nanos(load(&self.sync_nanos)),
-            refused: load(&self.refused),
+            refused_full: load(&self.refused_full),
+            refused_failing: load(&self.refused_failing),
             cleaned: load(&self.cleaned),
             damaged: load(&self.damaged),
             holes: load(&self.holes),

@@ -41,6 +41,11 @@ impl Item {
         }
     }
 
+    /// Whether it is to be written.
+    pub fn is_stored(&self) -> bool {
+        self.channel.is_stored() && !self.draft.message.traits().transient
+    }
+
     /// How many offsets it takes.
     pub fn span(&self) -> u64 {
         1 + u64::from(self.draft.then_end)

@@ -21,6 +21,8 @@ pub struct Record<'a> {
     pub then_end: bool,
     /// Everything older in its channel is dropped.
     pub clears: bool,
+    /// Its data were no text; see [`fantail_hub::Traits::bytes`].
+    pub bytes: bool,
     /// The channel's name, at most 255 bytes, as are event, id and key.
     pub channel: &'a str,
     /// The payload.
@@ -74,6 +76,7 @@ const FIXED: usize = 22;
 
 const THEN_END: u8 = 1;
 const CLEARS: u8 = 2;
+const BYTES: u8 = 8;
 const KEYED: u8 = 4;
 
 impl Record<'_> {
@@ -98,7 +101,10 @@ impl Record<'_> {
         let (event, id) = (self.event.unwrap_or_default(), self.id.unwrap_or_default());
         let key = self.key.map_or(&[][..], |keyed| keyed.key);
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
-        let flags = flag(self.then_end, THEN_END) | flag(self.clears, CLEARS) | flag(self.key.is_some(), KEYED);
+        let flags = flag(self.then_end, THEN_END)
+            | flag(self.clears, CLEARS)
+            | flag(self.bytes, BYTES)
+            | flag(self.key.is_some(), KEYED);
         let mut fixed = [0; FRAME + FIXED];
         fixed[8..16].copy_from_slice(&self.offset.0.to_le_bytes());
         fixed[16..24].copy_from_slice(&self.time.0.to_le_bytes());
@@ -173,13 +179,14 @@ impl<'a> Record<'a> {
             kind: kind_from_byte(kind).ok_or(Damage::Malformed("its kind is unknown"))?,
             then_end: flags & THEN_END != 0,
             clears: flags & CLEARS != 0,
+            bytes: flags & BYTES != 0,
             channel: utf8(channel)?,
             data: utf8(data)?,
             event: some(utf8(event)?),
             id: some(utf8(id)?),
             key,
         };
-        if record.channel.is_empty() || flags & !(THEN_END | CLEARS | KEYED) != 0 {
+        if record.channel.is_empty() || flags & !(THEN_END | CLEARS | KEYED | BYTES) != 0 {
             return Err(Damage::Malformed("it has no channel, or flags that are unknown"));
         }
         Ok((record, total))
@@ -233,6 +240,7 @@ mod tests {
             kind: Kind::Broken,
             then_end: true,
             clears: true,
+            bytes: true,
             channel: "Straße",
             data: "a\nb",
             event: Some("tick"),
@@ -244,7 +252,7 @@ mod tests {
     proptest! {
         #[test]
         fn record_of_anything_reads_back(
-            (offset, time, kind, then_end, clears) in (0..u64::MAX >> 1, any::<u64>(), 0..3_u8, any::<bool>(), any::<bool>()),
+            (offset, time, kind, [then_end, clears, bytes]) in (0..u64::MAX >> 1, any::<u64>(), 0..3_u8, any::<[bool; 3]>()),
             (channel, data) in ("\\PC{1,60}", "(?s).{0,300}"),
             (event, id) in (proptest::option::of("\\PC{1,60}"), proptest::option::of("\\PC{1,60}")),
             key in proptest::option::of((proptest::collection::vec(any::<u8>(), 1..=255), any::<u64>())),
@@ -255,6 +263,7 @@ mod tests {
                 kind: kind_from_byte(kind).unwrap(),
                 then_end,
                 clears,
+                bytes,
                 channel: &channel,
                 data: &data,
                 event: event.as_deref(),

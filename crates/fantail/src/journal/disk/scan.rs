@@ -173,6 +173,7 @@ mod tests {
             kind: Kind::Data,
             then_end: false,
             clears: false,
+            bytes: false,
             channel: "c",
             data,
             event: None,

@@ -345,6 +345,7 @@ mod tests {
                 kind: Kind::Data,
                 then_end: false,
                 clears: false,
+                bytes: false,
                 channel: "c",
                 data: if offset == 4 { &large } else { "x" },
                 event: None,

@@ -12,7 +12,9 @@ mod trouble;
 use std::fs;
 
 use fantail_hub::hub::Publish;
-use fantail_hub::{ChannelName, Hub, HubLimits, IdempotencyKey, Millis, NewMessage, PublishError, hub::Published};
+use fantail_hub::{
+    ChannelName, Hub, HubLimits, IdempotencyKey, Millis, NewMessage, PublishError, Traits, hub::Published,
+};
 use fantail_sse::EventId;
 
 use super::*;
@@ -83,7 +85,13 @@ impl Node {
 
     fn try_publish(&self, channel: &str, said: NewMessage<'_>, key: Option<&str>) -> Result<Published, PublishError> {
         let key = key.map(|key| IdempotencyKey::parse(key.as_bytes()).unwrap());
-        wait(self.hub.publish(Publish { channel: &name(channel), said, key: key.as_ref(), ends: false }))
+        wait(self.hub.publish(Publish {
+            channel: &name(channel),
+            said,
+            key: key.as_ref(),
+            ends: false,
+            traits: Traits::default(),
+        }))
     }
 
     fn publish(&self, channel: &str, data: &str) -> u64 {
@@ -96,7 +104,7 @@ impl Node {
         let until = self.journal.counter();
         let mut told = Vec::new();
         while next <= until.0 {
-            let page = wait(self.journal.read(&channel, next, 300)).unwrap();
+            let page = wait(self.journal.read(&channel, next, until, 300)).unwrap();
             assert!(page.until.0 >= next, "a page that leads nowhere: {page:?}");
             if let Some(lost) = page.lost {
                 // Several in a row are one to whoever reads.

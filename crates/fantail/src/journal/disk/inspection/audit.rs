@@ -23,9 +23,9 @@ use super::super::stem::Stem;
 use super::InspectError;
 
 /// How long the end of a log may be in the middle of a write.
-const MOMENT: Duration = Duration::from_millis(20);
+const MOMENT: Duration = Duration::from_millis(50);
 /// How often that is waited for.
-const MOMENTS: usize = 50;
+const MOMENTS: usize = 5;
 /// Rows of an index that are read at once.
 const ROWS: u32 = 1024;
 
@@ -179,8 +179,9 @@ impl<'a> Reading<'a> {
         let bound = self.stem.run.map_or(Offset::MAX, |run| run.last);
         let mut rebuilt = Index::rebuild(log, bound)?;
         for _ in 0..MOMENTS {
-            let size = log.size()?;
-            if !open || rebuilt.damaged.last().is_none_or(|(_, upto, _)| *upto < size) && rebuilt.end <= size {
+            // Where records follow, it is not the end.
+            let at_end = rebuilt.damaged.last().is_some_and(|(position, ..)| *position >= rebuilt.end);
+            if !open || !at_end {
                 break;
             }
             sleep(MOMENT);

@@ -110,6 +110,7 @@ impl Twin {
                     kind: if end { Kind::End } else { Kind::Data },
                     then_end: then_end && !end,
                     clears,
+                    bytes: false,
                     channel: NAMES[channel],
                     data: &data,
                     event: Some("tick"),
@@ -163,11 +164,15 @@ impl Twin {
             index.add(record, at);
         });
         let message = Message::kept(record.time, record.kind, record.data, record.event, record.id);
-        self.said[channel].push((Entry { offset: record.offset, message: Arc::new(message) }, record.clears));
+        self.said[channel].push((
+            Entry { offset: record.offset, number: record.offset.0, message: Arc::new(message) },
+            record.clears,
+        ));
         if record.then_end {
             self.counter += 1;
             let message = Message::kept(record.time, Kind::End, "", None, None);
-            self.said[channel].push((Entry { offset: record.last(), message: Arc::new(message) }, false));
+            self.said[channel]
+                .push((Entry { offset: record.last(), number: record.last().0, message: Arc::new(message) }, false));
         }
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use fantail_hub::tail::Entry;
-use fantail_hub::{Kind, Message, Offset};
+use fantail_hub::{Kind, Message, Offset, Traits};
 
 use super::super::index::file::Look;
 use super::super::index::{Part, Posting};
@@ -135,7 +135,10 @@ impl<'a> View<'a> {
                     _ => bytes,
                 };
                 match self.entry(name, posting, bytes) {
-                    Ok(message) => out.push(Entry { offset: posting.offset, message: Arc::new(message) }),
+                    Ok(message) => {
+                        let (offset, number) = (posting.offset, posting.offset.0);
+                        out.push(Entry { offset, number, message: Arc::new(message) });
+                    }
                     Err(why) => {
                         if self.segment.report(posting.position) {
                             let (file, position) = (self.segment.log_path.display(), posting.position);
@@ -158,6 +161,7 @@ impl<'a> View<'a> {
         if posting.offset > record.offset {
             return Ok(Message::kept(record.time, Kind::End, "", None, None));
         }
-        Ok(Message::kept(record.time, record.kind, record.data, record.event, record.id))
+        let message = Message::kept(record.time, record.kind, record.data, record.event, record.id);
+        Ok(message.with(Traits { bytes: record.bytes, transient: false }))
     }
 }

@@ -1,5 +1,6 @@
 //! Whatever is published and however often it is opened again, it answers what the memory journal answers.
 
+use fantail_hub::Traits;
 use fantail_hub::journal::MemoryJournal;
 use proptest::prelude::*;
 
@@ -39,7 +40,7 @@ fn publish(hub: &Hub, channel: &ChannelName, step: &Step) -> Result<(u64, bool),
             let key = key.map(|key| IdempotencyKey::parse(&[key]).unwrap());
             let data = "x".repeat(*bytes);
             let said = NewMessage { data: &data, event: None, id: id.as_ref() };
-            wait(hub.publish(Publish { channel, said, key: key.as_ref(), ends: *ends }))
+            wait(hub.publish(Publish { channel, said, key: key.as_ref(), ends: *ends, traits: Traits::default() }))
         }
         _ => wait(hub.end(channel, "bye")),
     };
@@ -55,9 +56,9 @@ fn same(disk: &Node, memory: &Hub) -> Result<(), TestCaseError> {
             (wait(disk.journal.head(&here)).unwrap(), wait(memory.journal().head(&there)).unwrap());
         prop_assert_eq!(here_head, there_head, "{}", channel);
         for next in [1, until.0 / 2 + 1, until.0, until.0 + 1] {
-            for bytes in [1, 1000, usize::MAX] {
-                let a = wait(disk.journal.read(&here, next, bytes)).unwrap();
-                let b = wait(memory.journal().read(&there, next, bytes)).unwrap();
+            for (bytes, end) in [(1, until), (1000, until), (usize::MAX, until), (usize::MAX, Offset(next + 2))] {
+                let a = wait(disk.journal.read(&here, next, end, bytes)).unwrap();
+                let b = wait(memory.journal().read(&there, next, end, bytes)).unwrap();
                 prop_assert_eq!((a.lost, a.entries), (b.lost, b.entries), "{} from {}, {} bytes", channel, next, bytes);
             }
         }
@@ -102,7 +103,7 @@ proptest! {
                         // The offset that a start leaves out.
                         let said = NewMessage { data: "", event: None, id: None };
                         let channel = &name("elsewhere");
-                        wait(memory.publish(Publish { channel, said, key: None, ends: false })).unwrap();
+                        wait(memory.publish(Publish { channel, said, key: None, ends: false, traits: Traits::default() })).unwrap();
                     }
                 }
             }

@@ -44,8 +44,15 @@ fn batch_larger_than_a_segment_is_taken_whole() {
     let node = Node::open(settings(temp.path()));
     let channels = ["a", "memory.b", "c"].map(name);
     let data = "x".repeat(500);
-    let batch: Vec<_> =
-        (0..100).map(|n| Publish { channel: &channels[n % 3], said: said(&data), key: None, ends: n == 99 }).collect();
+    let batch: Vec<_> = (0..100)
+        .map(|n| Publish {
+            channel: &channels[n % 3],
+            said: said(&data),
+            key: None,
+            ends: n == 99,
+            traits: Traits::default(),
+        })
+        .collect();
     let published = wait(node.hub.publish_all(&batch));
     let offsets: Vec<_> = published.into_iter().map(|one| one.unwrap().position.offset).collect();
     assert!(offsets.is_sorted());
@@ -66,13 +73,42 @@ fn message_larger_than_a_segment_is_taken() {
 }
 
 #[test]
+fn publisher_that_leaves_before_its_answer_leaves_nothing_uncounted() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(temp.path()));
+    let channel = node.hub.open(&name("memory.a")).unwrap();
+    for n in 1..=20 {
+        let publish =
+            Publish { channel: &name("memory.a"), said: said("x"), key: None, ends: false, traits: Traits::default() };
+        let hub = &node.hub;
+        // Polled once, so that the message is on its way, and dropped.
+        let polled = wait(async {
+            std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::pin!(hub.publish(publish)).poll(cx))).await
+        });
+        drop(polled);
+        while channel.info().messages < n {
+            std::thread::yield_now();
+        }
+    }
+    node.publish("memory.a", "x");
+    let counted = node.hub.counters().bytes.load(Ordering::Relaxed);
+    assert_eq!((channel.info().messages, counted), (21, channel.info().bytes));
+}
+
+#[test]
 fn clock_that_leaps_within_a_batch_begins_another_segment() {
     let temp = tempfile::tempdir().unwrap();
     let node = Node::open(settings(temp.path()));
     let channel = node.hub.open(&name("a")).unwrap();
     let at = |now| Append {
         channel: &channel,
-        addition: Addition { said: said("x"), kind: Kind::Data, then_end: false, clears: false },
+        addition: Addition {
+            said: said("x"),
+            kind: Kind::Data,
+            then_end: false,
+            clears: false,
+            traits: Traits::default(),
+        },
         limits: Limits::default(),
         key: None,
         now,

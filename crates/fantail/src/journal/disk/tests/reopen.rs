@@ -155,6 +155,8 @@ fn closed_journal_refuses_messages_and_is_read_all_the_same() {
     let refused = node.try_publish("a", said("late"), None).unwrap_err();
     assert_eq!(refused, PublishError::Journal(AppendError::Failing("it is closed".into())));
     assert_eq!(node.history("a", 1), all);
+    let other = Node::open(settings(temp.path()));
+    assert_eq!(other.history("a", 1), all, "the directory is free");
 }
 
 #[test]
