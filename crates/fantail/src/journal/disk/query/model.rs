@@ -165,14 +165,17 @@ impl Twin {
         });
         let message = Message::kept(record.time, record.kind, record.data, record.event, record.id);
         self.said[channel].push((
-            Entry { offset: record.offset, number: record.offset.0, message: Arc::new(message) },
+            Entry {
+                offset: record.offset,
+                number: if record.kind.ends() { 0 } else { record.offset.0 },
+                message: Arc::new(message),
+            },
             record.clears,
         ));
         if record.then_end {
             self.counter += 1;
             let message = Message::kept(record.time, Kind::End, "", None, None);
-            self.said[channel]
-                .push((Entry { offset: record.last(), number: record.last().0, message: Arc::new(message) }, false));
+            self.said[channel].push((Entry { offset: record.last(), number: 0, message: Arc::new(message) }, false));
         }
     }
 

@@ -160,6 +160,21 @@ fn closed_journal_refuses_messages_and_is_read_all_the_same() {
 }
 
 #[test]
+fn files_in_a_directory_that_everybody_may_enter_are_for_the_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let temp = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let node = Node::open(settings(temp.path()));
+    fill(&node);
+    drop(node);
+    for entry in std::fs::read_dir(temp.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", entry.path().display());
+    }
+}
+
+#[test]
 fn first_start_that_was_cut_off_anywhere_is_a_first_start_again() {
     let temp = tempfile::tempdir().unwrap();
     let node = Node::open(settings(temp.path()));
