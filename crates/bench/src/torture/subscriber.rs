@@ -195,8 +195,9 @@ impl Subscriber {
         let flushed = link.flush();
         let accepted = link.is_connected();
         if let Err(why) = flushed {
+            let had_begun = self.is_connected();
             self.leave(now);
-            return Err(why);
+            return if had_begun { Err(why) } else { Ok(false) };
         }
         self.readable = true;
         if now >= self.stalled_until && self.habit != Habit::Slow {
