@@ -4,6 +4,7 @@
 mod control;
 mod cors;
 mod error;
+mod expression;
 mod header;
 mod host;
 mod hub;
@@ -20,6 +21,7 @@ mod network;
 mod pattern;
 mod proxy;
 mod reference;
+mod regex;
 mod route;
 mod secret;
 mod section;
@@ -38,6 +40,7 @@ pub use self::{
     control::Control,
     cors::Cors,
     error::{ConfigError, Origin},
+    expression::{Expression, ExpressionError, Variable, Variables},
     header::Fields,
     host::Host,
     hub::{Hub, Retention},
@@ -52,6 +55,7 @@ pub use self::{
     pattern::Pattern,
     proxy::Proxy,
     reference::reference,
+    regex::Regex,
     route::{Action, Door, Route},
     secret::Secret,
     server::Server,

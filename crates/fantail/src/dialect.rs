@@ -4,4 +4,5 @@
 pub mod grip;
 pub mod moment;
 pub mod native;
+pub mod push_stream;
 pub mod relayed;

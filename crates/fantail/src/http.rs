@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod body;
+pub mod captures;
 pub mod cors;
 pub mod door;
 pub mod error;
@@ -155,9 +156,10 @@ impl App {
             (segment("/subscribers/", "/end"), Action::EndSubscriber),
             (literal("/journal/compact"), Action::Compact),
         ];
+        let (mut own_public, mut own_control) = (Vec::new(), Vec::new());
         for (number, route) in config.route.iter().enumerate() {
             // Both were checked when the configuration was read.
-            let Ok(pattern) = Pattern::parse(&route.path) else { continue };
+            let Ok(pattern) = route.pattern() else { continue };
             let channels = route.channels.iter().filter_map(|name| ChannelName::parse(name).ok()).collect();
             let action = match route.action {
                 Configured::Subscribe => subscribe(route, route.listener),
@@ -171,10 +173,13 @@ impl App {
             };
             let place = Place { host: route.host.clone(), pattern, internal: route.internal };
             match route.listener {
-                Door::Public => public.insert(0, (place, action)),
-                Door::Control => control.insert(0, (place, action)),
+                Door::Public => own_public.push((place, action)),
+                Door::Control => own_control.push((place, action)),
             }
         }
+        // Of equally specific routes the first counts, and that is the configuration's.
+        public.splice(0..0, own_public);
+        control.splice(0..0, own_control);
         Self {
             hub,
             disk,

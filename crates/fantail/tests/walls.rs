@@ -75,7 +75,7 @@ const ROOMS: &[Room] = &[
         name: "config",
         may_use: &[],
         never: &["std::net::TcpStream", "std::net::TcpListener", "std::net::UdpSocket", "std::os::unix::net"],
-        only: Some(&["serde", "serde_json", "toml", "toml_edit", "thiserror"]),
+        only: Some(&["serde", "serde_json", "toml", "toml_edit", "thiserror", "regex"]),
         because: "config describes settings; what they mean is for the rooms that read them",
     },
     Room {

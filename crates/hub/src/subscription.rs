@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use crate::channel::{Channel, Watcher};
 use crate::clock::Millis;
 use crate::gather::{Batch, Framing, Gathered, Gatherer, Pages, Profile, Progress, missing};
+use crate::history;
 use crate::hub::Hub;
 use crate::journal::ReadError;
 use crate::position::Position;
@@ -123,12 +124,11 @@ impl Subscription {
                 Gathered::Due(batch) if batch.frames.is_empty() => {}
                 Gathered::Due(batch) => return Ok(Some(batch)),
                 Gathered::Behind => {
-                    pages.clear();
                     let channels = self.channels.iter().map(|channel| &**channel).enumerate();
-                    for (index, next) in missing(channels, &self.progress) {
-                        let page = self.hub.read(&self.channels[index], next, Batch::MAX_BYTES).await?;
-                        pages.push((index, page));
-                    }
+                    let behind = missing(channels, &self.progress).into_iter();
+                    let wanted: Vec<_> =
+                        behind.map(|(index, next)| (index, Arc::clone(&self.channels[index]), next)).collect();
+                    pages = history::read(&self.hub, &wanted, Batch::MAX_BYTES).await?;
                 }
                 Gathered::Nothing if self.has_ended() => return Ok(None),
                 // A wake-up between the look and the wait is kept by `notify_one`.

@@ -91,7 +91,9 @@ section! {
     pub struct Route {
         /// The path; required. `/live/{channels...}` takes the rest as channels, `/room/{channel}/events` takes one segment,
         /// and a path without a placeholder serves the `channels` listed here. With `action = "proxy"`, `/api/{path...}` takes
-        /// everything below `/api/`, and a path without a placeholder takes itself alone.
+        /// everything below `/api/`, and a path without a placeholder takes itself alone. As in nginx's `location` are `~ regex`,
+        /// `~* regex` (letters large or small), `^~ /prefix` and `= /path`: these are compared with the path decoded, with slashes
+        /// merged and `..` resolved.
         path: String = String::new(),
         /// The host that requests must be for, `app.example` or `*.example`; left out, every host. The routes of the most
         /// specific host come first, but one that takes every path (`/{path...}`) only after those without a host.
@@ -189,6 +191,14 @@ impl Route {
             .collect()
     }
 
+    /// The paths that it takes.
+    ///
+    /// # Errors
+    /// If they are not written as a pattern; the text says what is wrong.
+    pub fn pattern(&self) -> Result<Pattern, String> {
+        Pattern::parse(&self.path)
+    }
+
     pub(super) fn validate_all(all: &[Self], upstreams: &BTreeMap<String, Upstream>) -> Result<(), Problem> {
         let mut earlier: Vec<(&Self, Pattern)> = Vec::new();
         for (index, route) in all.iter().enumerate() {
@@ -217,7 +227,7 @@ impl Route {
     fn validate(&self, section: &str, upstreams: &BTreeMap<String, Upstream>) -> Result<Pattern, Problem> {
         let key = |name: &str| format!("{section}.{name}");
         require(!self.path.is_empty(), key("path"), "is required, such as \"/live/{channels...}\"")?;
-        let pattern = Pattern::parse(&self.path).map_err(|reason| Problem { key: key("path"), reason })?;
+        let pattern = self.pattern().map_err(|reason| Problem { key: key("path"), reason })?;
         self.validate_options(section)?;
         self.validate_listener(section)?;
         if self.action == Action::Proxy {
@@ -279,7 +289,7 @@ impl Route {
                 self.path
             ),
         )?;
-        let literal = matches!(pattern, Pattern::Literal(_));
+        let literal = !pattern.has_placeholder();
         require(
             !literal || !self.channels.is_empty(),
             key("channels"),
@@ -315,7 +325,7 @@ impl Route {
     ) -> Result<(), Problem> {
         let key = |name: &str| format!("{section}.{name}");
         require(
-            matches!(pattern, Pattern::Literal(_) | Pattern::Path { .. }),
+            !matches!(pattern, Pattern::Segment { .. } | Pattern::Rest { .. }),
             key("path"),
             format!(
                 "\"{}\" has a channel, expected {{path...}} at its end, or no placeholder, with action = \"proxy\"",

@@ -63,11 +63,11 @@ enum Behind<'c> {
 
 /// The public routes.
 fn public(config: &Config) -> Table<Behind<'_>> {
-    let configured = config.route.iter().enumerate().rev().filter(|(_, route)| route.listener == Door::Public);
+    let configured = config.route.iter().enumerate().filter(|(_, route)| route.listener == Door::Public);
     let mut routes: Vec<_> = configured
         .filter_map(|(index, route)| {
             // It was checked when the configuration was read.
-            let pattern = Pattern::parse(&route.path).ok()?;
+            let pattern = route.pattern().ok()?;
             Some((Place { host: route.host.clone(), pattern, internal: route.internal }, Behind::Route(index, route)))
         })
         .collect();
@@ -91,6 +91,12 @@ fn describe(text: &mut String, config: &Config, found: &Found<'_, '_, Behind<'_>
     match host {
         Some(host) => line(text, "host", host)?,
         None => line(text, "host", "every host")?,
+    }
+    let captures: Vec<String> = (found.captures.variables())
+        .map(|(name, value)| format!("{name} = {:?}", String::from_utf8_lossy(value)))
+        .collect();
+    if !captures.is_empty() {
+        line(text, "captures", captures.join(", "))?;
     }
     let plain = Route::default();
     let route = match found.action {
@@ -235,6 +241,30 @@ mod tests {
                channels  x\n  \
                options   ping = \"5s\"\n"
         );
+    }
+
+    #[test]
+    fn explain_a_regular_expression_says_what_it_captured() {
+        let config = Config::from_toml(
+            "[[route]]\npath = '~ ^/live/(?<room>[a-z]+)/(.*)$'\nchannels = ['a']\n[[route]]\npath = '/live/{channels...}'\n",
+        );
+        assert_eq!(
+            explain(&config.unwrap(), "/live/x/%22y%2520").unwrap(),
+            "GET /live/x/%22y%2520\n  \
+               route     ~ ^/live/(?<room>[a-z]+)/(.*)$ (route[0])\n  \
+               host      every host\n  \
+               captures  $room = \"x\", $2 = \"\\\"y%20\"\n  \
+               action    subscribe\n  \
+               channels  a\n"
+        );
+    }
+
+    #[test]
+    fn explain_the_first_of_two_regular_expressions_answers() {
+        let config = Config::from_toml(
+            "[[route]]\npath = '~ ^/a'\nchannels = ['a']\n[[route]]\npath = '~* ^/A'\nchannels = ['b']\n",
+        );
+        assert!(explain(&config.unwrap(), "/a").unwrap().contains("(route[0])"));
     }
 
     #[test]

@@ -24,6 +24,50 @@ pub fn normalise(path: &str) -> Cow<'_, str> {
     Cow::Owned(normal)
 }
 
+/// The path as nginx's `location` and `$uri` have it: everything decoded once, slashes merged, `.` and `..` resolved. Nothing
+/// for what nginx refuses: a path that leads above its root, that holds a NUL or an escape that is none.
+pub fn resolve(path: &str) -> Option<Cow<'_, [u8]>> {
+    if !path.starts_with('/') {
+        return None;
+    }
+    if !path.contains('%') && !path.contains("//") && !path.contains("/.") {
+        return Some(Cow::Borrowed(path.as_bytes()));
+    }
+    let decoded = decode(path)?;
+    let mut resolved = Vec::with_capacity(decoded.len());
+    let mut ends_with_slash = true;
+    for segment in decoded.split(|byte| *byte == b'/').skip(1) {
+        ends_with_slash = matches!(segment, b"" | b"." | b"..");
+        match segment {
+            b"" | b"." => {}
+            b".." => resolved.truncate(resolved.iter().rposition(|byte| *byte == b'/')?),
+            _ => {
+                resolved.push(b'/');
+                resolved.extend_from_slice(segment);
+            }
+        }
+    }
+    if ends_with_slash {
+        resolved.push(b'/');
+    }
+    Some(Cow::Owned(resolved))
+}
+
+fn decode(path: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(bytes.next()?).to_digit(16);
+        let byte = digit()? * 16 + digit()?;
+        decoded.push(u8::try_from(byte).ok().filter(|byte| *byte != 0)?);
+    }
+    Some(decoded)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +88,37 @@ mod tests {
             assert_eq!(normalise(path), normal);
         }
         assert!(matches!(normalise("/a%2Fb"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn path_resolves_as_in_nginx() {
+        for (path, resolved) in [
+            ("/", "/"),
+            ("/a/b", "/a/b"),
+            ("/a%20b%2Fc", "/a b/c"),
+            ("/a%2520", "/a%20"),
+            ("/a%3Fb%23", "/a?b#"),
+            ("//a///b//", "/a/b/"),
+            ("/a/./b/.", "/a/b/"),
+            ("/a/b/../c", "/a/c"),
+            ("/a/b/..", "/a/"),
+            ("/a/..", "/"),
+            ("/a//../b", "/b"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a%2f..%2Fb", "/b"),
+            ("/.a/..b/c..", "/.a/..b/c.."),
+            ("/%C3%BC", "/ü"),
+        ] {
+            assert_eq!(resolve(path).as_deref(), Some(resolved.as_bytes()), "{path}");
+        }
+        assert_eq!(resolve("/%ff").as_deref(), Some(&b"/\xff"[..]));
+        assert!(matches!(resolve("/a/b"), Some(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn path_that_nginx_refuses_resolves_to_nothing() {
+        for path in ["/..", "/a/../../b", "/%2e%2e/a", "/%", "/%4", "/%zz", "/%+1", "/a%00", "*", ""] {
+            assert_eq!(resolve(path), None, "{path}");
+        }
     }
 }

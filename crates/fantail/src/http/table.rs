@@ -6,16 +6,26 @@
 //! host's last resort and comes after the routes without a host that say more of the path. So the native routes, and whatever
 //! else is for every host, are reached under a host that is otherwise passed to an upstream as a whole.
 //!
-//! Within a group the most specific path wins: a literal one, else the one with the longest text before its placeholder.
+//! Within a group the most specific path wins, in the order in which nginx chooses a `location`: a path without placeholder
+//! (`/a`, `= /a`), else the one with the longest text before its placeholder (`/a/{path...}`, and `^~ /a`, whose text ends with
+//! it), unless a regular expression (`~ …`, `~* …`) takes the path: then the first of those in the order of the file. Only where
+//! the longest text is that of a `^~`, no regular expression is looked at. So a regular expression comes before every
+//! placeholder, and without one the order is as if there were none.
+//!
+//! Nginx's forms are compared with the path as nginx sees it (`super::path::resolve`), the others with the path as it came, but
+//! for needless encoding (`super::path::normalise`).
 //!
 //! An internal route takes its paths from the routes behind it even where it may not answer.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use fantail_hub::{ChannelName, NameError};
 use percent_encoding::percent_decode_str;
 
+use super::captures::Captures;
 use super::error::Refusal;
+use super::path::resolve;
 use crate::config::{Config, Host, Pattern};
 use crate::dialect::grip;
 
@@ -49,9 +59,12 @@ impl Place {
             None => (2, 0),
         };
         let path = match &self.pattern {
-            Pattern::Literal(path) => (0, usize::MAX - path.len(), 0),
+            Pattern::Literal(path) | Pattern::Exact(path) => (0, usize::MAX - path.len(), 0),
             Pattern::Segment { before, after } => (1, usize::MAX - before.len(), usize::MAX - after.len()),
-            Pattern::Rest { before } | Pattern::Path { before } => (1, usize::MAX - before.len(), usize::MAX),
+            Pattern::Rest { before } | Pattern::Path { before } | Pattern::Prefix { before, .. } => {
+                (1, usize::MAX - before.len(), usize::MAX)
+            }
+            Pattern::Regex(_) => (2, 0, 0),
         };
         (host, path)
     }
@@ -60,17 +73,43 @@ impl Place {
         self.host.as_ref().is_some_and(|own| own.takes(host))
     }
 
-    /// What the path holds at the placeholder, if it is one of this place's.
-    fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
+    /// What it takes of a path, if it does.
+    fn take<'t, 'p>(&'t self, path: &Forms<'p>) -> Option<Taken<'t, 'p>> {
+        let rest = |rest| Some((rest, Captures::default()));
         match &self.pattern {
-            Pattern::Literal(literal) => (path == literal).then_some(""),
+            Pattern::Literal(literal) => (path.normal == literal).then_some("").and_then(rest),
             Pattern::Segment { before, after } => {
-                let rest = path.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
-                (!rest.is_empty() && !rest.contains('/')).then_some(rest)
+                let segment = path.normal.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
+                (!segment.is_empty() && !segment.contains('/')).then_some(segment).and_then(rest)
             }
-            Pattern::Rest { before } | Pattern::Path { before } => path.strip_prefix(before.as_str()),
+            Pattern::Rest { before } | Pattern::Path { before } => {
+                path.normal.strip_prefix(before.as_str()).and_then(rest)
+            }
+            Pattern::Exact(exact) => (path.resolved.as_deref()? == exact.as_bytes()).then_some("").and_then(rest),
+            Pattern::Prefix { before, .. } => {
+                path.resolved.as_deref()?.starts_with(before.as_bytes()).then_some("").and_then(rest)
+            }
+            Pattern::Regex(regex) => Some(("", Captures::find(regex, path.resolved.as_deref()?)?)),
         }
     }
+
+    /// Whether no regular expression comes before it.
+    fn is_firm(&self) -> bool {
+        matches!(
+            self.pattern,
+            Pattern::Literal(_) | Pattern::Exact(_) | Pattern::Prefix { firm: true, .. } | Pattern::Regex(_)
+        )
+    }
+}
+
+/// The rest of a path, and what a regular expression found.
+type Taken<'t, 'p> = (&'p str, Captures<'t>);
+
+/// A path in both forms with which patterns are compared.
+struct Forms<'p> {
+    normal: &'p str,
+    /// As nginx sees it; made only where a route needs it, and nothing for what nginx refuses.
+    resolved: Option<Cow<'p, [u8]>>,
 }
 
 /// The routes of one listener.
@@ -80,6 +119,8 @@ pub struct Table<A> {
     routes: Vec<(Place, A)>,
     /// How many of them have a host; they stand before the others.
     with_host: usize,
+    /// Whether one is compared with paths as nginx sees them.
+    resolves: bool,
 }
 
 /// A route that was found, with what the path holds at its placeholder, still encoded.
@@ -89,8 +130,10 @@ pub struct Found<'t, 'p, A> {
     pub place: &'t Place,
     /// What is to be done.
     pub action: &'t A,
-    /// The placeholder's part of the path; empty for a literal path.
+    /// The placeholder's part of the path; empty for a path without one.
     pub rest: &'p str,
+    /// What the route's regular expression found, decoded; nothing for other routes.
+    pub captures: Captures<'t>,
 }
 
 impl<A> Table<A> {
@@ -99,7 +142,8 @@ impl<A> Table<A> {
         // Stable: of equally specific routes the first counts.
         routes.sort_by_cached_key(|(place, _)| place.rank());
         let with_host = routes.iter().filter(|(place, _)| place.host.is_some()).count();
-        Self { routes, with_host }
+        let resolves = routes.iter().any(|(place, _)| place.pattern.is_location());
+        Self { routes, with_host, resolves }
     }
 
     /// The route for a request from outside: host and path as [`super::host::normalise`] and [`super::path::normalise`] leave
@@ -110,6 +154,7 @@ impl<A> Table<A> {
 
     /// The route for a request that an upstream's answer led to, internal or not.
     pub fn find_internal<'p>(&self, host: Option<&str>, path: &'p str) -> Option<Found<'_, 'p, A>> {
+        let path = &Forms { normal: path, resolved: if self.resolves { resolve(path) } else { None } };
         let (with_host, everywhere) = self.routes.split_at(self.with_host);
         let own = host.and_then(|host| first(with_host.iter().filter(|(place, _)| place.is_for(host)), path));
         if own.as_ref().is_some_and(|own| !own.place.pattern.is_catch_all()) {
@@ -123,9 +168,26 @@ impl<A> Table<A> {
     }
 }
 
-/// The first of some routes that has the path.
-fn first<'t, 'p, A: 't>(mut routes: impl Iterator<Item = &'t (Place, A)>, path: &'p str) -> Option<Found<'t, 'p, A>> {
-    routes.find_map(|(place, action)| Some(Found { place, action, rest: place.rest(path)? }))
+/// The route of the first host that has the path; the routes of a host follow one another.
+fn first<'t, 'p, A: 't>(routes: impl Iterator<Item = &'t (Place, A)>, path: &Forms<'p>) -> Option<Found<'t, 'p, A>> {
+    let mut longest: Option<Found<'t, 'p, A>> = None;
+    for (place, action) in routes {
+        if let Some(found) = &longest {
+            if found.place.host != place.host {
+                break;
+            }
+            if !matches!(place.pattern, Pattern::Regex(_)) {
+                continue;
+            }
+        }
+        let Some((rest, captures)) = place.take(path) else { continue };
+        let found = Found { place, action, rest, captures };
+        if place.is_firm() {
+            return Some(found);
+        }
+        longest = Some(found);
+    }
+    longest
 }
 
 /// The channels that a part of a path names: split at raw slashes, each segment decoded once, empty ones and repeats folded.
@@ -172,7 +234,7 @@ mod tests {
     use super::*;
 
     fn place(route: &str) -> Place {
-        let (host, path) = route.split_at(route.find('/').unwrap());
+        let (host, path) = route.split_at(route.find(['/', '=', '^', '~']).unwrap());
         let (host, internal) = host.strip_prefix('!').map_or((host, false), |host| (host, true));
         let host = (!host.is_empty()).then(|| host.parse().unwrap());
         Place { host, pattern: Pattern::parse(path).unwrap(), internal }
@@ -192,6 +254,65 @@ mod tests {
         assert_eq!(find("/sub/a/b/raw"), Some(("/sub/{channels...}", "a/b/raw")));
         assert_eq!(find("/sub/a"), Some(("/sub/{channels...}", "a")));
         assert_eq!(find("/other"), Some(("/{channels...}", "other")));
+    }
+
+    #[test]
+    fn find_chooses_as_nginx_does() {
+        let table = table(&[
+            "~ ^/docs/(?<page>.*)\\.html$",
+            "= /",
+            "^~ /docs/plain/",
+            "/docs/{path...}",
+            "~* \\.HTML$",
+            "^~ /doc",
+            "= /docs/plain/a.html",
+            "/docs/exact.html",
+            "/{path...}",
+        ]);
+        let find = |path| table.find(None, path).map(|found| *found.action);
+        assert_eq!(find("/"), Some("= /"));
+        assert_eq!(find("/docs/exact.html"), Some("/docs/exact.html"));
+        assert_eq!(find("/docs/plain/a.html"), Some("= /docs/plain/a.html"));
+        assert_eq!(find("/docs/plain/b.html"), Some("^~ /docs/plain/"));
+        assert_eq!(find("/docs/a.html"), Some("~ ^/docs/(?<page>.*)\\.html$"), "the longest beginning is not firm");
+        assert_eq!(find("/docs/a.HTML"), Some("~* \\.HTML$"), "the first that takes it");
+        assert_eq!(find("/docs/a"), Some("/docs/{path...}"));
+        assert_eq!(find("/doc.html"), Some("^~ /doc"));
+        assert_eq!(find("/a.html"), Some("~* \\.HTML$"));
+        assert_eq!(find("/a"), Some("/{path...}"));
+    }
+
+    #[test]
+    fn find_nginxs_paths_decoded_and_resolved() {
+        let table = table(&["= /a b", "^~ /p/", "~ ^/sub/(.*)$", "/sub/{channels...}", "/p%2Fq"]);
+        let find =
+            |path| table.find(None, path).map(|found| (*found.action, found.captures.group(1).map(<[u8]>::to_vec)));
+        assert_eq!(find("/a%20b"), Some(("= /a b", None)));
+        assert_eq!(find("//a%20b"), Some(("= /a b", None)));
+        assert_eq!(find("/x/../p%2Fq"), Some(("^~ /p/", None)));
+        assert_eq!(find("/p%2Fq"), Some(("/p%2Fq", None)), "a path of Fantail's own is compared as it came");
+        assert_eq!(find("/sub/a%2Fb%2520"), Some(("~ ^/sub/(.*)$", Some(b"a/b%20".to_vec()))));
+        assert_eq!(find("/sub/%00"), Some(("/sub/{channels...}", None)), "nginx refuses it");
+        assert_eq!(find("/p/../../p/"), None);
+    }
+
+    #[test]
+    fn find_a_regex_stays_within_its_host() {
+        let table = table(&[
+            "~ ^/every",
+            "a.example/every/{path...}",
+            "a.example~ ^/own/(x)",
+            "*.example~ ^/",
+            "b.example^~ /",
+            "/sub/{channels...}",
+        ]);
+        let find = |host, path| table.find(Some(host), path).map(|found| *found.action);
+        assert_eq!(find("a.example", "/every/1"), Some("a.example/every/{path...}"));
+        assert_eq!(find("a.example", "/own/x"), Some("a.example~ ^/own/(x)"));
+        assert_eq!(find("a.example", "/own/y"), Some("*.example~ ^/"));
+        assert_eq!(find("b.example", "/sub/a"), Some("/sub/{channels...}"), "a host's last resort");
+        assert_eq!(find("b.example", "/a"), Some("b.example^~ /"));
+        assert_eq!(find("other", "/every/1"), Some("~ ^/every"));
     }
 
     #[test]

@@ -8,11 +8,12 @@ mod tape;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use fantail_hub::idempotency::{Idempotency, Outcome};
 use fantail_hub::journal::Receipt;
-use fantail_hub::{AppendError, Clock, Epoch, Offset, Position};
+use fantail_hub::{AppendError, Clock, Epoch, Millis, Offset, Position};
 
 pub use tape::{Start, Tape};
 
@@ -23,6 +24,8 @@ use super::record::{Keyed, Record};
 
 /// Text and overhead that are taken from the queue at once, and about what is written at once.
 const BATCH: usize = 4 << 20;
+/// How far apart the times in a batch may lie: what a segment takes is asked of its index, which does not know the batch yet.
+const SPAN: Duration = Duration::from_hours(24);
 /// How often it looks whether a disk that refused has recovered, when nobody publishes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -57,7 +60,9 @@ struct Batch {
     placed: Vec<Placed>,
     /// How many of them are stored.
     stored: usize,
-    /// The last offset of those that are stored.
+    /// The time of the first of those.
+    first: Millis,
+    /// The last offset of those.
     last: Offset,
 }
 
@@ -107,8 +112,8 @@ impl Committer {
         struct Abandon(Arc<Shared>);
         impl Drop for Abandon {
             fn drop(&mut self) {
-                if std::thread::panicking() {
-                    self.0.health.is_ill(&AppendError::Failing("its thread has failed; see the log".into()));
+                if thread::panicking() {
+                    self.0.health.is_ill(&AppendError::Failing("the thread that writes it has failed".into()));
                 }
                 self.0.queue.abandon();
             }
@@ -170,8 +175,9 @@ impl Committer {
             self.put(round, place, offset, None);
             return;
         }
-        if self.batch.bytes.len() >= BATCH || (self.batch.stored > 0 && self.tape.is_full(self.batch.bytes.len(), time))
-        {
+        let Batch { bytes, stored, first, .. } = &self.batch;
+        let is_full = || time.since(*first) > SPAN || self.tape.is_full(bytes.len(), time);
+        if bytes.len() >= BATCH || (*stored > 0 && is_full()) {
             self.flush(round);
         }
         let ready = if self.batch.stored == 0 { self.tape.make_ready(time) } else { Ok(()) };
@@ -196,6 +202,9 @@ impl Committer {
             self.keys.remember(item.channel.name(), key.clone(), outcome, item.draft.message.time());
         }
         if at.is_some() {
+            if self.batch.stored == 0 {
+                self.batch.first = item.draft.message.time();
+            }
             self.batch.stored += 1;
             self.batch.last = Offset(offset.0 + item.span() - 1);
         }

@@ -158,3 +158,24 @@ fn closed_journal_refuses_messages_and_is_read_all_the_same() {
     let other = Node::open(settings(temp.path()));
     assert_eq!(other.history("a", 1), all, "the directory is free");
 }
+
+#[test]
+fn first_start_that_was_cut_off_anywhere_is_a_first_start_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(temp.path()));
+    let left = killed(&node);
+    drop(node);
+    for log in fs::read_dir(left.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        if log.extension().is_some_and(|extension| extension == "log") {
+            fs::remove_file(log).unwrap();
+        }
+    }
+    // The order in which they come, backwards.
+    for name in ["format", "fence"] {
+        fs::remove_file(left.path().join(name)).unwrap();
+        let again = tempfile::tempdir().unwrap();
+        copy(left.path(), again.path()).unwrap();
+        let node = Node::open(settings(again.path()));
+        assert_eq!((node.journal.figures().holes, node.publish("a", "x")), (0, 1), "without {name}");
+    }
+}
