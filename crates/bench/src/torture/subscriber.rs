@@ -126,6 +126,10 @@ impl Subscriber {
     pub(super) fn settle(&mut self) {
         self.stalled_until = 0;
         self.leave_at = u64::MAX;
+        if self.habit == Habit::Slow {
+            // Its small buffer goes with the connection.
+            self.cut(false, 0);
+        }
         self.habit = if self.habit == Habit::Waiting { Habit::Waiting } else { Habit::Steady };
     }
 
