@@ -81,6 +81,9 @@ enum Placed {
 struct Round {
     jobs: Vec<Job>,
     answers: Vec<Answers>,
+    /// Why a message of a job could not be kept. Those behind it in the job are not kept either: whoever repeats the job from
+    /// there on has them in the right order.
+    broken: Vec<Option<AppendError>>,
 }
 
 impl Round {
@@ -88,7 +91,8 @@ impl Round {
         // Every one of these is replaced.
         let unanswered = || Err(AppendError::Failing("the message was not decided".into()));
         let answers = jobs.iter().map(|job| job.items.iter().map(|_| unanswered()).collect()).collect();
-        Self { jobs, answers }
+        let broken = jobs.iter().map(|_| None).collect();
+        Self { jobs, answers, broken }
     }
 
     fn item(&self, (job, item): Place) -> &Item {
@@ -96,6 +100,9 @@ impl Round {
     }
 
     fn answer(&mut self, (job, item): Place, answer: Result<Receipt, AppendError>) {
+        if let Err(error @ (AppendError::Full(_) | AppendError::Failing(_))) = &answer {
+            self.broken[job].get_or_insert_with(|| error.clone());
+        }
         self.answers[job][item] = answer;
     }
 }
@@ -179,6 +186,11 @@ impl Committer {
         let is_full = || time.since(*first) > SPAN || self.tape.is_full(bytes.len(), time);
         if bytes.len() >= BATCH || (*stored > 0 && is_full()) {
             self.flush(round);
+        }
+        if let Some(error) = round.broken[place.0].clone() {
+            self.shared.counts.refused(&error);
+            round.answer(place, Err(error));
+            return;
         }
         let ready = if self.batch.stored == 0 { self.tape.make_ready(time) } else { Ok(()) };
         if let Err(error) = reserved.clone().and(ready) {

@@ -9,6 +9,8 @@ use super::*;
 struct Fault {
     /// Error of writes, after half of the bytes.
     append: Option<i32>,
+    /// Only the first of them.
+    once: bool,
     sync: Option<i32>,
     truncate: Option<i32>,
     begin: Option<i32>,
@@ -24,7 +26,9 @@ fn outcome(fault: Option<i32>) -> io::Result<()> {
 
 impl Medium for Faulty {
     fn append(&mut self, log: &LogFile, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let fault = self.0.lock().append;
+        let mut state = self.0.lock();
+        let fault = if state.once { state.append.take() } else { state.append };
+        drop(state);
         log.append(at, if fault.is_some() { &bytes[..bytes.len() / 2] } else { bytes })?;
         outcome(fault)
     }
@@ -104,6 +108,31 @@ fn disk_that_is_full_refuses_and_takes_again() {
     for durability in [Durability::Os, Durability::Fsync] {
         survives(durability, Fault { append: Some(ENOSPC), ..Fault::default() }, &full());
     }
+}
+
+#[test]
+fn disk_that_fails_for_a_moment_refuses_the_rest_of_the_batch_too() {
+    let temp = tempfile::tempdir().unwrap();
+    let (node, medium) = open(temp.path(), Durability::Os);
+    let channels = ["a", "memory.b"].map(name);
+    let data = "x".repeat(500);
+    let one = |n: usize| Publish {
+        channel: &channels[n % 2],
+        said: said(&data),
+        key: None,
+        ends: false,
+        traits: Traits::default(),
+    };
+    // Several segments, and so several writes.
+    let batch: Vec<_> = (0..100).map(one).collect();
+    *medium.0.lock() = Fault { append: Some(ENOSPC), once: true, ..Fault::default() };
+    for (n, result) in wait(node.hub.publish_all(&batch)).into_iter().enumerate() {
+        assert_eq!(result.is_ok(), n % 2 == 1, "{n}: what is stored is refused, to the last");
+    }
+    assert!(medium.0.lock().append.is_none(), "the disk has failed");
+    assert_eq!(node.history("a", 1), []);
+    assert!(wait(node.hub.publish_all(&batch)).iter().all(Result::is_ok));
+    assert_eq!(node.history("a", 1).len(), 50);
 }
 
 #[test]
