@@ -129,9 +129,15 @@ impl Committer {
         // There is always an open segment: where all others are cleaned away, its base still says how far the journal came.
         let ready = self.tape.make_ready(self.clock.now());
         self.note(&ready);
+        let mut together = false;
         loop {
-            match self.shared.queue.take(BATCH, PATIENCE) {
-                Taken::Jobs(jobs) => self.commit(jobs),
+            // A publisher that is alone is not kept waiting for others.
+            let gather = if together { self.tape.worth_waiting() } else { Duration::ZERO };
+            match self.shared.queue.take(BATCH, PATIENCE, gather) {
+                Taken::Jobs(jobs) => {
+                    together = jobs.len() > 1;
+                    self.commit(jobs);
+                }
                 Taken::Nothing if self.shared.health.get().is_err() => self.probe(),
                 Taken::Nothing => {}
                 Taken::Closed => break,

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fantail_hub::{AppendError, Millis, Offset};
 
@@ -16,6 +16,9 @@ use super::super::sealer::Sealer;
 use super::super::segment::Segment;
 use super::super::segments::Segments;
 use super::Shared;
+
+/// The longest that a batch is kept for more to come.
+const MOST_WAIT: Duration = Duration::from_millis(2);
 
 /// What a probe of a disk that refused writes: as much as was refused, within these.
 const PROBE: std::ops::RangeInclusive<usize> = 4 << 10..=1 << 20;
@@ -48,6 +51,8 @@ pub struct Tape {
     /// Where a full one is next tried to be left: later than `full` if that failed.
     limit: u64,
     fsync: bool,
+    /// How long the disk was last waited for.
+    last_sync: Duration,
     /// Bytes of the last batch that could not be written.
     failed: usize,
 }
@@ -77,7 +82,26 @@ impl Tape {
             let log = segment.log()?.clone();
             Some(Open { segment, log, end, torn: false })
         });
-        Self { segments, sealer, medium, shared, fence, open, stored, given, full, limit: full, fsync, failed: 0 }
+        Self {
+            segments,
+            sealer,
+            medium,
+            shared,
+            fence,
+            open,
+            stored,
+            given,
+            full,
+            limit: full,
+            fsync,
+            last_sync: Duration::ZERO,
+            failed: 0,
+        }
+    }
+
+    /// How long it is worth to wait for more to write at once: as long as waiting for the disk takes, within reason.
+    pub fn worth_waiting(&self) -> Duration {
+        self.last_sync.min(MOST_WAIT)
     }
 
     /// Sees to it that so many offsets can be given: what the fence reserves is on the disk before it is used.
@@ -198,7 +222,8 @@ impl Tape {
             }
             let begun = Instant::now();
             self.medium.sync(&open.log).map_err(|error| (error, true))?;
-            self.shared.counts.synced(begun.elapsed());
+            self.last_sync = begun.elapsed();
+            self.shared.counts.synced(self.last_sync);
             Ok(())
         });
         let fenced = synced
