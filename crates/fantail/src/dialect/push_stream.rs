@@ -26,7 +26,7 @@ pub use event::ChannelEvent;
 pub use event_source::EventSource;
 pub use explain::{DELETED, EXPLAIN, Refusal};
 pub use handshake::{VERSIONS, check_handshake};
-pub use mode::{MODE, Mode};
+pub use mode::{MODE, mode};
 pub use padding::{Filler, pad};
 pub use path::{Asked, Requested, Scope, channel_id, channel_name};
 pub use template::{Entry, Template};
