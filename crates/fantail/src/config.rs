@@ -18,6 +18,7 @@ mod log;
 mod memory;
 mod native;
 mod network;
+mod padding;
 mod pattern;
 mod proxy;
 mod push_stream;
@@ -54,6 +55,7 @@ pub use self::{
     memory::Memory,
     native::Native,
     network::Network,
+    padding::{Least, Padding, PaddingError},
     pattern::Pattern,
     proxy::Proxy,
     push_stream::{
