@@ -408,11 +408,11 @@ mod tests {
                 "last_event_id: \"$3\" in \"$3\" is a group that the path \"~ ^/sub/(?<mode>x)/(.*)$\" does not have (it has 2)",
             ),
             ("user_agent = '$'", "user_agent: \"$\" at byte 0 of \"$\" is not followed by a variable's name"),
-            (
-                "padding_by_user_agent = 'x,1'",
-                "padding_by_user_agent: \"x,1\" is not REGEX,HEADER_MIN,MESSAGE_MIN with two whole numbers",
-            ),
             ("default_type = ''", "default_type: \"\" is not a media type, such as \"text/plain\""),
+            (
+                "padding_by_user_agent = 'MSIE'",
+                "padding_by_user_agent: \"MSIE\" is not REGEX,HEADER_MIN,MESSAGE_MIN with two whole numbers",
+            ),
             (
                 "header_template_file = 'a'\nheader_template = 'a'",
                 "header_template_file: cannot be given together with header_template",
