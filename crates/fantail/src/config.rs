@@ -18,8 +18,10 @@ mod log;
 mod memory;
 mod native;
 mod network;
+mod padding;
 mod pattern;
 mod proxy;
+mod push_stream;
 mod reference;
 mod regex;
 mod route;
@@ -31,6 +33,7 @@ mod span;
 mod spelling;
 mod stop;
 mod stream;
+mod template_file;
 mod text;
 mod upstream;
 
@@ -52,8 +55,13 @@ pub use self::{
     memory::Memory,
     native::Native,
     network::Network,
+    padding::{Least, Padding, PaddingError},
     pattern::Pattern,
     proxy::Proxy,
+    push_stream::{
+        PushStream,
+        endpoint::{Endpoint, Publisher, Subscriber},
+    },
     reference::reference,
     regex::Regex,
     route::{Action, Door, Route},
@@ -63,6 +71,7 @@ pub use self::{
     span::Span,
     stop::Stop,
     stream::{Gap, Stream},
+    template_file::TemplateFile,
     upstream::Upstream,
 };
 use self::{
@@ -92,14 +101,18 @@ section! {
         idempotency: Idempotency = Idempotency::default(),
         /// Where messages get their order and are kept.
         journal: Journal = Journal::default(),
-        /// Paths of one's own, beside the native ones; the most specific path wins. The stream's settings override those of
-        /// `[stream]` on the route.
+        /// Paths of one's own, beside the native ones; the most specific path wins. As in nginx, a regular expression comes before
+        /// every path that has a placeholder or is a prefix, unless the longest of these is a `^~`; of several, the first of the file
+        /// counts. The stream's settings override those of `[stream]` on the route.
         route: Vec<Route> = Vec::new(),
         /// What holds for all proxied requests.
         proxy: Proxy = Proxy::default(),
         /// The servers that proxy routes lead to. Those of a name do the same, and each request goes to the one with the fewest
         /// requests under way.
         upstream: BTreeMap<String, Upstream> = BTreeMap::new(),
+        /// What holds for all routes with `action = "push_stream"`, which speak as nginx's push stream module does; the names are
+        /// those of its directives.
+        push_stream: PushStream = PushStream::default(),
         /// How the server leaves after SIGTERM or SIGINT.
         stop: Stop = Stop::default(),
         /// What is written to standard error.
@@ -143,7 +156,8 @@ impl Config {
         self.journal.validate()?;
         self.proxy.validate()?;
         Upstream::validate_all(&self.upstream)?;
-        Route::validate_all(&self.route, &self.upstream)?;
+        self.push_stream.validate()?;
+        Route::validate_all(&self.route, &self.upstream, &self.push_stream)?;
         self.stop.validate()?;
         self.log.validate()
     }

@@ -166,6 +166,7 @@ impl App {
                 Configured::Publish => {
                     Action::Publish(Publish { channels, only_publish: route.listener == Door::Public })
                 }
+                Configured::PushStream => continue,
                 Configured::Proxy => {
                     let Some(forward) = Forward::new(&proxy, &recordings, number, route, config) else { continue };
                     Action::Forward(Box::new(forward))

@@ -48,6 +48,18 @@ pub enum ConfigError {
         /// Why not.
         source: io::Error,
     },
+    /// A file that a setting names cannot be read.
+    #[error("{origin}: {key}: cannot read {}", path.display())]
+    File {
+        /// Where it was named.
+        origin: Origin,
+        /// The setting.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// What was given is not TOML, or not `key=value`.
     #[error("{origin}: {reason}")]
     Syntax {

@@ -1,7 +1,11 @@
 //! What has been read so far of a configuration: tables laid over one another, deserialised once at the end, and where
 //! each value came from, for the errors.
 
-use std::{collections::BTreeMap, ffi::OsString, path::Path};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use toml::{
@@ -147,14 +151,35 @@ impl Layers {
     }
 
     /// The configuration, checked as a whole.
-    pub(super) fn finish(self) -> Result<Config, ConfigError> {
-        let config = Config::deserialize(Value::Table(self.merged))
+    pub(super) fn finish(mut self) -> Result<Config, ConfigError> {
+        let mut config = Config::deserialize(Value::Table(std::mem::take(&mut self.merged)))
             .map_err(|error| ConfigError::Syntax { origin: Origin::Default, reason: error.message().to_owned() })?;
         config.validate().map_err(|Problem { key, reason }| {
             let origin = ancestor(&key, &self.origins).cloned().unwrap_or(Origin::Default);
             ConfigError::Setting { origin, key, reason }
         })?;
+        self.read_files(&mut config)?;
         Ok(config)
+    }
+
+    /// Reads the files that settings name; their paths count from the file that names them.
+    fn read_files(&self, config: &mut Config) -> Result<(), ConfigError> {
+        for (index, route) in config.route.iter_mut().enumerate() {
+            let Some(file) = &mut route.header_template_file else { continue };
+            let key = format!("route[{index}].header_template_file");
+            let origin = ancestor(&key, &self.origins).cloned().unwrap_or(Origin::Default);
+            let directory = match &origin {
+                Origin::File { path, .. } => path.parent().unwrap_or(path).to_owned(),
+                _ => PathBuf::new(),
+            };
+            file.read(&directory).map_err(|source| ConfigError::File {
+                origin,
+                key,
+                path: file.path().to_owned(),
+                source,
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -278,7 +303,7 @@ mod tests {
         assert_eq!(
             file_error("[strem]\nping = '1s'\n"),
             "fantail.toml:1: strem: unknown key, did you mean \"stream\"? known at the top: listen, control, native, \
-             stream, cors, hub, retention, idempotency, journal, route, proxy, upstream, stop, log"
+             stream, cors, hub, retention, idempotency, journal, route, proxy, upstream, push_stream, stop, log"
         );
         assert_eq!(
             file_error("[[retention]]\nprefix = 'a'\n[[retention]]\nprefix = 'b'\ncount = 1\n"),
@@ -297,7 +322,7 @@ mod tests {
             environment_error("FANTAIL_LOG_LEVEL", "info"),
             "environment variable FANTAIL_LOG_LEVEL: no such setting, did you mean FANTAIL_LOG__LEVEL? expected \
              FANTAIL_SECTION__KEY with one of the sections listen, control, native, stream, cors, hub, retention, \
-             idempotency, journal, route, proxy, upstream, stop, log (two underscores stand for a dot)"
+             idempotency, journal, route, proxy, upstream, push_stream, stop, log (two underscores stand for a dot)"
         );
     }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Gap, Host, Pattern, Size, Span, Upstream,
+    Gap, Host, Pattern, Publisher, PushStream, Size, Span, Subscriber, TemplateFile, Upstream,
     error::{Problem, require},
     header::{Fields, check_name, check_removed, check_set},
+    push_stream::endpoint,
     section::{Section, choice, defaults, section},
     spelling::nearest,
 };
@@ -24,17 +25,39 @@ const SHARE_CREDENTIALS: bool = false;
 const RECORD: bool = false;
 const IDENTITY: bool = false;
 const GRACE: Span = Span::secs(30);
+const CHANNELS_STATISTICS: bool = false;
+const STORE_MESSAGES: bool = false;
+const CHANNEL_INFO: bool = true;
+const AUTHORIZED_ONLY: bool = false;
+const MESSAGE_TEMPLATE: &str = "~text~";
+const TIMEOUT_WITH_BODY: bool = false;
+const WEBSOCKET_PUBLISH: bool = false;
+const EVENTS_CHANNEL: bool = false;
+const DEFAULT_TYPE: &str = "text/plain";
 
 /// The longest channel name, in bytes.
-const LONGEST_NAME: usize = 255;
+pub(super) const LONGEST_NAME: usize = 255;
 
 /// Where a route is, what it does and with what.
-const SUBJECT: [&str; 8] = ["path", "host", "action", "listener", "internal", "channels", "upstream", "rewrite"];
+const SUBJECT: [&str; 12] = [
+    "path",
+    "host",
+    "action",
+    "listener",
+    "internal",
+    "channels",
+    "upstream",
+    "rewrite",
+    "publisher",
+    "subscriber",
+    "channels_statistics",
+    "channels_path",
+];
 
 /// The options that are not for every action, and for which they are.
-const OPTIONS: [(&str, &[Action]); 29] = [
+const OPTIONS: [(&str, &[Action]); 54] = [
     ("channels", &[Action::Subscribe, Action::Publish]),
-    ("public_publish", &[Action::Publish]),
+    ("public_publish", &[Action::Publish, Action::PushStream]),
     ("upstream", &[Action::Proxy]),
     ("strip_prefix", &[Action::Proxy]),
     ("rewrite", &[Action::Proxy]),
@@ -62,6 +85,31 @@ const OPTIONS: [(&str, &[Action]); 29] = [
     ("lifetime_jitter", &[Action::Subscribe]),
     ("start_id", &[Action::Subscribe]),
     ("max_channels", &[Action::Subscribe]),
+    ("publisher", &[Action::PushStream]),
+    ("subscriber", &[Action::PushStream]),
+    ("channels_statistics", &[Action::PushStream]),
+    ("channels_path", &[Action::PushStream]),
+    ("store_messages", &[Action::PushStream]),
+    ("channel_info_on_publish", &[Action::PushStream]),
+    ("authorized_channels_only", &[Action::PushStream]),
+    ("header_template", &[Action::PushStream]),
+    ("header_template_file", &[Action::PushStream]),
+    ("message_template", &[Action::PushStream]),
+    ("footer_template", &[Action::PushStream]),
+    ("wildcard_channel_max_qtd", &[Action::PushStream]),
+    ("ping_message_interval", &[Action::PushStream]),
+    ("subscriber_connection_ttl", &[Action::PushStream]),
+    ("longpolling_connection_ttl", &[Action::PushStream]),
+    ("timeout_with_body", &[Action::PushStream]),
+    ("websocket_allow_publish", &[Action::PushStream]),
+    ("allow_connections_to_events_channel", &[Action::PushStream]),
+    ("last_received_message_time", &[Action::PushStream]),
+    ("last_received_message_tag", &[Action::PushStream]),
+    ("last_event_id", &[Action::PushStream]),
+    ("user_agent", &[Action::PushStream]),
+    ("padding_by_user_agent", &[Action::PushStream]),
+    ("allowed_origins", &[Action::PushStream]),
+    ("default_type", &[Action::PushStream]),
 ];
 
 choice! {
@@ -73,6 +121,8 @@ choice! {
         Publish = "publish",
         /// Passes requests to an upstream.
         Proxy = "proxy",
+        /// Speaks as nginx's push stream module does.
+        PushStream = "push_stream",
     }
 }
 
@@ -93,7 +143,7 @@ section! {
         /// and a path without a placeholder serves the `channels` listed here. With `action = "proxy"`, `/api/{path...}` takes
         /// everything below `/api/`, and a path without a placeholder takes itself alone. As in nginx's `location` are `~ regex`,
         /// `~* regex` (letters large or small), `^~ /prefix` and `= /path`: these are compared with the path decoded, with slashes
-        /// merged and `..` resolved.
+        /// merged and `..` resolved. With `action = "push_stream"` all paths are nginx's, and `/sub` takes whatever begins with it.
         path: String = String::new(),
         /// The host that requests must be for, `app.example` or `*.example`; left out, every host. The routes of the most
         /// specific host come first, but one that takes every path (`/{path...}`) only after those without a host.
@@ -167,6 +217,64 @@ section! {
         gap: Option<Gap> = None,
         /// `stream.max_channels` on this route.
         max_channels: Option<usize> = None,
+        /// Makes it a route that takes messages; `admin` may delete channels too. On the public listener it needs
+        /// `public_publish = true`. This and what follows is for `action = "push_stream"`, and such a route has exactly one of
+        /// `publisher`, `subscriber` and `channels_statistics`.
+        publisher: Option<Publisher> = None,
+        /// Makes it one that gives messages out, in this way.
+        subscriber: Option<Subscriber> = None,
+        /// Makes it one that says how many channels, messages and subscribers there are.
+        channels_statistics: bool = CHANNELS_STATISTICS,
+        /// What names the channels of a request, such as `$arg_id`, or `$1` for the first group of the path's regular expression;
+        /// required with `action = "push_stream"`. There are `$arg_NAME`, `$http_NAME`, `$cookie_NAME`, `$uri`, `$args`, `$host`,
+        /// `$remote_addr`, `$request_method`, and groups by number and name, with text between them.
+        channels_path: Option<String> = None,
+        /// Stores what is published here for those who come later.
+        store_messages: bool = STORE_MESSAGES,
+        /// Answers a publish with the channel's figures.
+        channel_info_on_publish: bool = CHANNEL_INFO,
+        /// Lets subscribers in only where a message is stored, and to wildcard channels.
+        authorized_channels_only: bool = AUTHORIZED_ONLY,
+        /// What a subscriber is sent first.
+        header_template: String = String::new(),
+        /// A file with what a subscriber is sent first; read once, when the configuration is loaded. Its path counts from the
+        /// directory of the configuration file.
+        header_template_file: Option<TemplateFile> = None,
+        /// A message as subscribers get it, with the tokens `~id~`, `~text~`, `~size~`, `~channel~`, `~time~`, `~tag~`, `~event-id~`
+        /// and `~event-type~`.
+        message_template: String = MESSAGE_TEMPLATE.to_owned(),
+        /// What a subscriber is sent last, where the server ends the answer.
+        footer_template: String = String::new(),
+        /// Most wildcard channels in one subscription, which must name another channel then; left out, as many as
+        /// `push_stream.max_number_of_wildcard_channels` says, if it does.
+        wildcard_channel_max_qtd: Option<usize> = None,
+        /// How long a subscriber hears nothing before it is sent a ping; left out, there are none.
+        ping_message_interval: Option<Span> = None,
+        /// How long a subscriber's connection lasts; left out, without an end.
+        subscriber_connection_ttl: Option<Span> = None,
+        /// How long a request waits with `long-polling`; left out, as long as `subscriber_connection_ttl` says.
+        longpolling_connection_ttl: Option<Span> = None,
+        /// Ends such a wait with a message in a 200, instead of a 304.
+        timeout_with_body: bool = TIMEOUT_WITH_BODY,
+        /// Publishes what subscribers send over a WebSocket: everyone who reaches the route may publish.
+        websocket_allow_publish: bool = WEBSOCKET_PUBLISH,
+        /// Lets subscribers in to `push_stream.events_channel_id`.
+        allow_connections_to_events_channel: bool = EVENTS_CHANNEL,
+        /// What says from which time on messages are missing, such as `$arg_time`; left out, `If-Modified-Since`.
+        last_received_message_time: Option<String> = None,
+        /// What says the tag of the last message that is not missing, such as `$arg_tag`; left out, `If-None-Match`.
+        last_received_message_tag: Option<String> = None,
+        /// What says the id of the last event that is not missing, such as `$arg_eventid`; left out, `Last-Event-ID`.
+        last_event_id: Option<String> = None,
+        /// What names the client's software for `padding_by_user_agent`; left out, `User-Agent`.
+        user_agent: Option<String> = None,
+        /// Fills up what is sent to clients that show nothing before some bytes have come: `regex,header_min,message_min`, several
+        /// separated by `:`.
+        padding_by_user_agent: Option<String> = None,
+        /// The `Access-Control-Allow-Origin` of answers, such as `*`; left out, pages of other origins are shut out.
+        allowed_origins: Option<String> = None,
+        /// The media type of answers that have none of their own.
+        default_type: String = DEFAULT_TYPE.to_owned(),
     }
 }
 
@@ -186,6 +294,8 @@ impl Route {
                     let fields: Vec<&str> = fields.keys().map(String::as_str).collect();
                     format!("{name} = {{ {} }}", fields.join(", "))
                 }
+                // On one line, which `toml` would break.
+                toml::Value::String(text) => format!("{name} = {}", serde_json::Value::from(text.as_str())),
                 value => format!("{name} = {value}"),
             })
             .collect()
@@ -196,14 +306,26 @@ impl Route {
     /// # Errors
     /// If they are not written as a pattern; the text says what is wrong.
     pub fn pattern(&self) -> Result<Pattern, String> {
-        Pattern::parse(&self.path)
+        match self.action {
+            Action::PushStream => Pattern::location(&self.path),
+            _ => Pattern::parse(&self.path),
+        }
     }
 
-    pub(super) fn validate_all(all: &[Self], upstreams: &BTreeMap<String, Upstream>) -> Result<(), Problem> {
+    /// What a subscriber of a push-stream route is sent first.
+    pub fn header(&self) -> &[u8] {
+        self.header_template_file.as_ref().map_or(self.header_template.as_bytes(), TemplateFile::text)
+    }
+
+    pub(super) fn validate_all(
+        all: &[Self],
+        upstreams: &BTreeMap<String, Upstream>,
+        push_stream: &PushStream,
+    ) -> Result<(), Problem> {
         let mut earlier: Vec<(&Self, Pattern)> = Vec::new();
         for (index, route) in all.iter().enumerate() {
             let section = format!("route[{index}]");
-            let pattern = route.validate(&section, upstreams)?;
+            let pattern = route.validate(&section, upstreams, push_stream)?;
             let twin = earlier.iter().find(|(twin, like)| {
                 twin.listener == route.listener && twin.host == route.host && like.is_like(&pattern)
             });
@@ -224,18 +346,25 @@ impl Route {
         Ok(())
     }
 
-    fn validate(&self, section: &str, upstreams: &BTreeMap<String, Upstream>) -> Result<Pattern, Problem> {
+    fn validate(
+        &self,
+        section: &str,
+        upstreams: &BTreeMap<String, Upstream>,
+        push_stream: &PushStream,
+    ) -> Result<Pattern, Problem> {
         let key = |name: &str| format!("{section}.{name}");
         require(!self.path.is_empty(), key("path"), "is required, such as \"/live/{channels...}\"")?;
         let pattern = self.pattern().map_err(|reason| Problem { key: key("path"), reason })?;
         self.validate_options(section)?;
         self.validate_listener(section)?;
-        if self.action == Action::Proxy {
-            self.validate_proxy(section, &pattern, upstreams)?;
-        } else {
-            self.validate_channels(section, &pattern)?;
-            for (name, span) in [("ping", self.ping), ("stall_limit", self.stall_limit)] {
-                require(span != Some(Span::ZERO), key(name), "must be longer than 0")?;
+        match self.action {
+            Action::Proxy => self.validate_proxy(section, &pattern, upstreams)?,
+            Action::PushStream => endpoint::validate(self, section, &pattern, push_stream)?,
+            Action::Subscribe | Action::Publish => {
+                self.validate_channels(section, &pattern)?;
+                for (name, span) in [("ping", self.ping), ("stall_limit", self.stall_limit)] {
+                    require(span != Some(Span::ZERO), key(name), "must be longer than 0")?;
+                }
             }
         }
         require(self.max_channels != Some(0), key("max_channels"), "must be at least 1")?;
@@ -416,7 +545,7 @@ fn known_upstream(name: Option<&str>, upstreams: &BTreeMap<String, Upstream>) ->
 }
 
 /// The hub's rule for names, repeated here so that a wrong one is refused with its line.
-fn is_channel(name: &str) -> bool {
+pub(super) fn is_channel(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len())
         && name != "ALL"
         && !name.contains(|c: char| c == '/' || c == '*' || c.is_control())

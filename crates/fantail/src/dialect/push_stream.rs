@@ -4,8 +4,31 @@
 //! Where the module itself does what nobody would want (what it loses, what it leaves open to injection), functions take
 //! `strict`: then they do as the module does, to the byte; otherwise they do better, within what its clients understand.
 
-mod explain;
-mod path;
+pub mod answer;
+pub mod event_source;
+pub mod headers;
+pub mod jsonp;
 
+mod cursor;
+mod event;
+mod explain;
+mod handshake;
+mod mode;
+mod padding;
+mod path;
+mod template;
+mod variables;
+mod wildcard;
+
+pub use answer::{ChannelInfo, Format, Head, Summary, Worker};
+pub use cursor::{Place, Seen, Start, Stored};
+pub use event::ChannelEvent;
+pub use event_source::EventSource;
 pub use explain::{DELETED, EXPLAIN, Refusal};
+pub use handshake::{VERSIONS, check_handshake};
+pub use mode::{MODE, mode};
+pub use padding::{Filler, pad};
 pub use path::{Asked, Requested, Scope, channel_id, channel_name};
+pub use template::{Entry, Template};
+pub use variables::{Groups, RequestVariables};
+pub use wildcard::Wildcards;
