@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fantail_hub::{Framing, Hub, Millis, Offset, Plan, Profile};
+use fantail_hub::{Batch, Framing, Hub, Plan, Profile};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::metrics::{Metrics, ShardMetrics};
@@ -41,6 +41,8 @@ pub struct Style {
     pub gap_has_id: bool,
     /// What a ping says.
     pub ping_text: Bytes,
+    /// What its streams say last when they end in good order, in their framing; may be empty.
+    pub footer: Bytes,
     /// What its streams are told at the stop.
     pub at_stop: AtStop,
     /// How long a connection may last, at most and at least; `None` for ever.
@@ -51,6 +53,19 @@ pub struct Style {
     pub send_buffer: usize,
     /// `TCP_NOTSENT_LOWAT`, in bytes: how much unsent data makes a socket "full".
     pub unsent_low: u32,
+}
+
+impl Style {
+    /// What ends a stream in good order.
+    fn end(&self, framing: Framing) -> Bytes {
+        if self.footer.is_empty() {
+            return Bytes::from_static(framing.end());
+        }
+        let mut out = Vec::with_capacity(self.footer.len() + 16);
+        framing.wrap(&mut out, &self.footer);
+        out.extend_from_slice(framing.end());
+        out.into()
+    }
 }
 
 /// What the stop means for a stream.
@@ -84,8 +99,15 @@ pub struct Answer {
     pub back: Option<TakeBack>,
 }
 
-/// Makes a whole response around a body's last part, of which the last message stands there and was accepted then.
-pub type Respond = Box<dyn Fn(&[u8], Option<(Offset, Millis)>) -> Vec<u8> + Send>;
+/// Makes a whole response around what is due, unframed; around nothing when nothing came in time.
+pub type Respond = Box<dyn Fn(Option<&Batch>) -> Vec<u8> + Send>;
+
+/// Whoever has to know that a subscriber is there. It is dropped when the subscriber has gone.
+pub trait Presence: Send {
+    /// The subscriber stays: it streams, or nothing was due and it waits. Not called for a request that is answered at once.
+    /// Called by a shard's thread, so it must only take a note.
+    fn came(&mut self);
+}
 
 /// Takes a socket that a shard is done with, and its place among the connections.
 pub type TakeBack = Box<dyn FnOnce(TcpStream, OwnedSemaphorePermit) + Send>;
@@ -106,6 +128,8 @@ pub struct Attach {
     pub framing: Framing,
     /// Who it is, where that is known.
     pub identity: Option<Arc<str>>,
+    /// Who has to know of it, if anybody.
+    pub presence: Option<Box<dyn Presence>>,
     /// What it waits for.
     pub errand: Errand,
 }
@@ -115,7 +139,7 @@ impl Attach {
     fn turn_away(mut self, farewell: Farewell) {
         let words = match self.errand {
             Errand::Stream => last_words(self.framing, &self.style, farewell.window),
-            Errand::Answer(answer) => (answer.response)(&[], None).into(),
+            Errand::Answer(answer) => (answer.response)(None).into(),
         };
         // There is nobody left to wait for it.
         let _ = self.socket.write(&words);
@@ -247,7 +271,7 @@ fn parse_id(id: &str) -> Option<(usize, u64)> {
 fn last_words(framing: Framing, style: &Style, window: Duration) -> Bytes {
     match style.at_stop {
         AtStop::ComesBack => {}
-        AtStop::Ends => return Bytes::from_static(framing.end()),
+        AtStop::Ends => return style.end(framing),
         AtStop::GoesOn if framing == Framing::Chunked => return Bytes::from_static(NO_CHUNK),
         AtStop::GoesOn => return Bytes::new(),
     }
@@ -256,7 +280,7 @@ fn last_words(framing: Framing, style: &Style, window: Duration) -> Bytes {
     fantail_sse::encode::retry(&mut line, fastrand::u64(0..=window));
     let mut out = Vec::new();
     framing.wrap(&mut out, &line);
-    out.extend_from_slice(framing.end());
+    out.extend_from_slice(&style.end(framing));
     out.into()
 }
 
@@ -277,7 +301,10 @@ mod tests {
         Farewell { window: Duration::ZERO, frame: Duration::from_mins(1), rest: Duration::from_mins(1) };
 
     fn errands() -> [(Errand, &'static str); 2] {
-        let response = Box::new(|due: &[u8], _| format!("answered with {} bytes", due.len()).into_bytes());
+        let response = Box::new(|due: Option<&Batch>| {
+            let bytes = due.map_or(0, |batch| batch.bytes.len());
+            format!("answered with {bytes} bytes").into_bytes()
+        });
         let back: TakeBack = Box::new(|_, _| unreachable!("nobody takes a socket back at the stop"));
         let answer = Answer { wait: Duration::from_mins(1), response, back: Some(back) };
         [(Errand::Stream, "9\r\nretry: 0\n\r\n0\r\n\r\n"), (Errand::Answer(Box::new(answer)), "answered with 0 bytes")]
@@ -295,16 +322,27 @@ mod tests {
         errand: Errand,
         framing: Framing,
     ) -> TcpStream {
+        attach_styled(shards, hub, places, errand, framing, plain::style(), None).await
+    }
+
+    async fn attach_styled(
+        shards: &Shards,
+        hub: &Hub,
+        places: &Arc<Semaphore>,
+        errand: Errand,
+        framing: Framing,
+        style: Style,
+        presence: Option<Box<dyn Presence>>,
+    ) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let (socket, peer) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
-        let style = plain::style();
         let permit = Arc::clone(places).acquire_owned().await.unwrap();
         let plan = hub.plan(&[ChannelName::parse("a").unwrap()], StartAt::Live).await.unwrap();
         let style = Arc::new(style);
-        shards.attach(Attach { socket, peer, permit, plan, style, framing, identity: None, errand });
+        shards.attach(Attach { socket, peer, permit, plan, style, framing, identity: None, presence, errand });
         client
     }
 
@@ -383,6 +421,89 @@ mod tests {
             drop((chunked, raw));
             shards.stop(FAREWELL).await;
         }
+    }
+
+    #[tokio::test]
+    async fn footer_stands_before_every_end_in_good_order() {
+        let journal = Arc::new(MemoryJournal::new(Duration::ZERO, 0));
+        let retention = Retention::new(Limits::default(), []);
+        let hub = Arc::new(Hub::new(journal, retention, HubLimits::default(), Clock::system()));
+        let metrics = Arc::new(Metrics::new(1));
+        let shards = Shards::start(&hub, &metrics).unwrap();
+        let places = Arc::new(Semaphore::new(3));
+        let style = |at_stop| Style { footer: Bytes::from_static(b"bye"), at_stop, ..plain::style() };
+        let lasting = Duration::from_millis(20);
+        let mut clients = Vec::new();
+        for style in [
+            Style { lifetime: Some((lasting, lasting)), ..style(AtStop::Ends) },
+            style(AtStop::Ends),
+            style(AtStop::ComesBack),
+        ] {
+            let stream = Errand::Stream;
+            clients.push(attach_styled(&shards, &hub, &places, stream, Framing::Chunked, style, None).await);
+        }
+        let read = |client: &mut TcpStream| {
+            let mut said = String::new();
+            client.read_to_string(&mut said).unwrap();
+            said
+        };
+        assert_eq!(read(&mut clients[0]), "3\r\nbye\r\n0\r\n\r\n", "its lifetime is over");
+        let channel = hub.find(&ChannelName::parse("a").unwrap()).unwrap();
+        drop(clients.remove(0));
+        let stop = async {
+            tokio::task::yield_now().await;
+            shards.stop(FAREWELL).await;
+        };
+        let said = tokio::task::spawn_blocking(move || {
+            let said = [read(&mut clients[0]), read(&mut clients[1])];
+            drop(clients);
+            said
+        });
+        let (said, ()) = tokio::join!(said, stop);
+        assert_eq!(said.unwrap(), ["3\r\nbye\r\n0\r\n\r\n", "9\r\nretry: 0\n\r\n3\r\nbye\r\n0\r\n\r\n"]);
+        drop(channel);
+    }
+
+    /// Takes notes of a subscriber.
+    struct Notes(&'static str, std::sync::mpsc::Sender<String>);
+
+    impl Presence for Notes {
+        fn came(&mut self) {
+            self.1.send(format!("{} came", self.0)).unwrap();
+        }
+    }
+
+    impl Drop for Notes {
+        fn drop(&mut self) {
+            self.1.send(format!("{} went", self.0)).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn presence_is_told_of_those_who_stay_and_dropped_with_them() {
+        let journal = Arc::new(MemoryJournal::new(Duration::ZERO, 0));
+        let retention = Retention::new(Limits::default(), []);
+        let hub = Arc::new(Hub::new(journal, retention, HubLimits::default(), Clock::system()));
+        let metrics = Arc::new(Metrics::new(1));
+        let shards = Shards::start(&hub, &metrics).unwrap();
+        let places = Arc::new(Semaphore::new(3));
+        let (tell, told) = std::sync::mpsc::channel();
+        let wait = |told: &std::sync::mpsc::Receiver<String>| told.recv_timeout(Duration::from_secs(20)).unwrap();
+        let [_, (answer, _)] = errands();
+        for (name, errand) in [("stream", Errand::Stream), ("answer", answer)] {
+            let presence: Box<dyn Presence> = Box::new(Notes(name, tell.clone()));
+            let style = plain::style();
+            let client = attach_styled(&shards, &hub, &places, errand, Framing::Raw, style, Some(presence)).await;
+            assert_eq!(wait(&told), format!("{name} came"));
+            drop(client);
+            assert_eq!(wait(&told), format!("{name} went"));
+        }
+        shards.stop(FAREWELL).await;
+        // Who is answered at once was never there.
+        let [_, (answer, _)] = errands();
+        let presence: Box<dyn Presence> = Box::new(Notes("late", tell));
+        drop(attach_styled(&shards, &hub, &places, answer, Framing::Raw, plain::style(), Some(presence)).await);
+        assert_eq!(wait(&told), "late went");
     }
 
     /// Whoever arrives during the stop, or after it, is told like those who were there, and gives its place back.

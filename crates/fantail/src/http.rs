@@ -16,6 +16,7 @@ pub mod host;
 pub mod journal;
 pub mod path;
 pub mod publish;
+pub mod push_stream;
 pub mod query;
 pub mod redirect;
 pub mod relayed;
@@ -49,6 +50,7 @@ use error::{Refusal, json};
 use forward::{Forward, Forwarded};
 use hold::Holds;
 use publish::Publish;
+use push_stream::{PushStream, Site};
 use query::Query;
 use relayed::record::Recordings;
 use relayed::share::Shares;
@@ -63,6 +65,7 @@ enum Action {
     Subscribe(Subscribe),
     Forward(Box<Forward>),
     Publish(Publish),
+    PushStream(Box<PushStream>),
     Batch,
     Stats,
     ChannelStats,
@@ -117,7 +120,7 @@ impl Drop for Publishing<'_> {
 }
 
 impl App {
-    /// The routes of a configuration over these parts.
+    /// The routes of a configuration over these parts; `site` is what push-stream routes share, and without it there are none.
     pub fn new(
         config: &Config,
         hub: Arc<Hub>,
@@ -125,6 +128,7 @@ impl App {
         shards: Arc<Shards>,
         proxy: Proxy,
         metrics: Arc<Metrics>,
+        site: Option<&Arc<Site>>,
     ) -> Self {
         let subscribe = |route: &config::Route, door: Door| {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
@@ -166,7 +170,11 @@ impl App {
                 Configured::Publish => {
                     Action::Publish(Publish { channels, only_publish: route.listener == Door::Public })
                 }
-                Configured::PushStream => continue,
+                Configured::PushStream => {
+                    let made = site.and_then(|site| PushStream::new(site, route, &pattern));
+                    let Some(made) = made else { continue };
+                    Action::PushStream(Box::new(made))
+                }
                 Configured::Proxy => {
                     let Some(forward) = Forward::new(&proxy, &recordings, number, route, config) else { continue };
                     Action::Forward(Box::new(forward))
@@ -320,6 +328,10 @@ impl App {
                 };
             }
             Action::Stream(route) => return route.answer(self, slot, request, found.rest).await,
+            Action::PushStream(route) => {
+                let _counted = route.publishes().then(|| Publishing::begin(self));
+                return route.answer(self, slot, request, &found.captures, body).await;
+            }
             Action::Publish(route) => {
                 let _counted = Publishing::begin(self);
                 return route.answer(self, request, body, found.rest).await;

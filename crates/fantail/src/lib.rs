@@ -33,6 +33,7 @@ use dialect::grip;
 use fanout::{Farewell, Shards};
 use http::App;
 pub use http::explain::{ExplainError, explain};
+use http::push_stream::{Census, Site};
 use journal::disk::{DiskJournal, Durability, OpenError, Settings};
 use metrics::Metrics;
 use proxy::{Budget, Proxy, Stopping};
@@ -101,7 +102,12 @@ impl Server {
             Some(disk) => Arc::clone(disk) as _,
             None => Arc::new(MemoryJournal::new(config.idempotency.window.get(), config.idempotency.keys)),
         };
-        let hub = Arc::new(Hub::new(journal, retention, limits(&config), clock));
+        let hub = Hub::new(journal, retention, limits(&config), clock);
+        let census = speaks_push_stream(&config).then(|| Arc::new(Census::new(&config.push_stream)));
+        let hub = Arc::new(match &census {
+            Some(census) => hub.observed_by(Arc::clone(census) as _),
+            None => hub,
+        });
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = if config.listen.shards == 0 { cores } else { config.listen.shards };
         let metrics = Arc::new(Metrics::new(shards));
@@ -111,7 +117,8 @@ impl Server {
         let places = Arc::new(Semaphore::new(clients));
         let budget = Budget::new(descriptors().max(clients), Arc::clone(&places), clients);
         let proxy = Proxy::new(&config, &metrics, budget, Stopping { told, window: config.stop.window.get() });
-        let app = Arc::new(App::new(&config, Arc::clone(&hub), disk.clone(), shards, proxy, metrics));
+        let site = census.map(|census| Site::start(config.push_stream.clone(), census, &hub));
+        let app = Arc::new(App::new(&config, Arc::clone(&hub), disk.clone(), shards, proxy, metrics, site.as_ref()));
         Ok(Self { public, control, app, hub, disk, config, places, stopping })
     }
 
@@ -282,11 +289,18 @@ pub(crate) fn disk(
     Ok(Some(Arc::new(disk)))
 }
 
+/// Whether there are push-stream routes: then their settings hold for all channels, which are the same on all routes.
+fn speaks_push_stream(config: &Config) -> bool {
+    config.route.iter().any(|route| route.action == config::Action::PushStream)
+}
+
 /// What is kept of which channels.
 pub(crate) fn retention(config: &Config) -> Retention {
+    let theirs = Some(&config.push_stream).filter(|_| speaks_push_stream(config));
+    let most = theirs.and_then(|theirs| theirs.max_messages_stored_per_channel);
     let default = Limits {
-        messages: config.hub.messages,
-        age: config.hub.age.get(),
+        messages: most.unwrap_or(config.hub.messages),
+        age: theirs.map_or(config.hub.age, |theirs| theirs.message_ttl).get(),
         bytes: config.hub.bytes.bytes(),
         stored: true,
     };
@@ -305,11 +319,12 @@ pub(crate) fn retention(config: &Config) -> Retention {
 }
 
 fn limits(config: &Config) -> HubLimits {
+    let theirs = Some(&config.push_stream).filter(|_| speaks_push_stream(config));
     HubLimits {
         memory: config.hub.memory.bytes(),
         message: config.hub.message.bytes(),
         channels: config.hub.channels,
-        channel_idle: config.hub.channel_idle.get(),
+        channel_idle: theirs.map_or(config.hub.channel_idle, |theirs| theirs.channel_inactivity_time).get(),
         floors: config.hub.floors,
         tail: config.hub.tail.bytes(),
     }

@@ -15,6 +15,8 @@ pub type Number = AtomicU64;
 /// The figures of one shard. Only its own thread writes them, except `subscribers`.
 #[derive(Debug, Default)]
 pub struct ShardMetrics {
+    /// Its thread, as the system numbers it.
+    pub thread: Number,
     /// Subscribers at present, on their way included.
     pub subscribers: Number,
     /// Channels that they listen to, counted once for each subscriber.

@@ -83,6 +83,8 @@ impl Draft {
 /// A named, ordered sequence of messages.
 pub struct Channel {
     name: ChannelName,
+    /// How many channels had been made before it: they are listed in this order.
+    born: u64,
     rule: Rule,
     /// What is not in the tail (any more) may be in the journal.
     stored: bool,
@@ -97,14 +99,17 @@ struct State {
     watches: Vec<Watch>,
     /// What the hub has counted of the tail's bytes.
     counted: usize,
-    /// It stands in the hub's schedule.
-    scheduled: bool,
+    /// When the hub looks at it again; see [`UNSCHEDULED`].
+    due: Millis,
     /// The tail knows the channel's newest entry, from the journal or because it came since; a channel that is not stored
     /// has no other past.
     loaded: bool,
     /// Since when nobody has used it.
     idle_since: Millis,
 }
+
+/// The due time of a channel that stands nowhere in the hub's schedule.
+const UNSCHEDULED: Millis = Millis(u64::MAX);
 
 /// What a channel looks like from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,13 +148,23 @@ impl Channel {
     /// A channel whose tail begins behind `floor`. If it is `stored`, everything up to there may be in the journal.
     pub(crate) fn new(name: ChannelName, rule: Rule, stored: bool, floor: Offset, now: Millis) -> Self {
         let tail = Tail::new(floor);
-        let state = State { tail, watches: Vec::new(), counted: 0, scheduled: false, loaded: !stored, idle_since: now };
-        Self { name, rule, stored, head: AtomicU64::new(floor.0 << 1), state: Mutex::new(state) }
+        let state = State { tail, watches: Vec::new(), counted: 0, due: UNSCHEDULED, loaded: !stored, idle_since: now };
+        Self { name, born: 0, rule, stored, head: AtomicU64::new(floor.0 << 1), state: Mutex::new(state) }
+    }
+
+    /// The same channel, made after so many others.
+    pub(crate) fn born_after(self, born: u64) -> Self {
+        Self { born, ..self }
     }
 
     /// Its name.
     pub fn name(&self) -> &ChannelName {
         &self.name
+    }
+
+    /// How many channels of this process had been made before it.
+    pub fn born(&self) -> u64 {
+        self.born
     }
 
     /// Its retention rule.
@@ -288,7 +303,7 @@ impl Channel {
             state.watches.swap_remove(at);
         }
         state.idle_since = now;
-        state.watches.is_empty() && !std::mem::replace(&mut state.scheduled, true)
+        state.watches.is_empty() && state.due == UNSCHEDULED
     }
 
     /// The watcher is about to look: wake it again for what comes from here on.
@@ -314,14 +329,31 @@ impl Channel {
         }
     }
 
-    /// Marks it as standing in the schedule. True if it did not before.
-    pub(crate) fn schedule(&self) -> bool {
-        !std::mem::replace(&mut self.state.lock().scheduled, true)
+    /// It is to be looked at no later than `due`. True if the hub has to put it into its schedule for that, where the entry that
+    /// it may have already is from here on none.
+    pub(crate) fn schedule(&self, due: Millis) -> bool {
+        let mut state = self.state.lock();
+        let sooner = due < state.due;
+        if sooner {
+            state.due = due;
+        }
+        sooner
+    }
+
+    /// When its oldest message is to go.
+    pub(crate) fn expires(&self, limits: Limits) -> Option<Millis> {
+        self.state.lock().tail.expires(limits)
+    }
+
+    /// Whether an entry of the schedule that has come is the one that counts.
+    pub(crate) fn is_due(&self, now: Millis) -> bool {
+        self.state.lock().due <= now
     }
 
     /// Drops what is too old; says when to come back. `grown` is told what [`settle`](Self::settle) says.
     pub(crate) fn tend(&self, now: Millis, limits: Limits, idle: Duration, grown: impl FnOnce(isize)) -> Tended {
         let mut state = self.state.lock();
+        state.due = UNSCHEDULED;
         state.tail.expire(now, limits);
         let unwatched = self.stored && state.watches.is_empty();
         let idle_at = state.idle_since.plus(idle);
@@ -333,7 +365,6 @@ impl Channel {
             return Tended::Due(if unwatched { expires.min(idle_at) } else { expires });
         }
         if !state.watches.is_empty() {
-            state.scheduled = false;
             return Tended::Quiet;
         }
         if idle_at > now {
@@ -350,6 +381,11 @@ impl Channel {
             state.tail.forget(lost);
             self.head.store(state.tail.last().0 << 1, Ordering::SeqCst);
         }
+    }
+
+    /// Goes on behind its end, if it has ended: whoever comes from here on may wait for what will be published.
+    pub(crate) fn reopen(&self) {
+        self.state.lock().tail.reopen();
     }
 
     /// Drops every entry.

@@ -78,6 +78,10 @@ pub trait Render: Send + Sync {
     fn closes(&self, _channel: &ChannelName, _message: &Message) -> bool {
         false
     }
+    /// Whether an end behind which the channel went on is kept from those who ask for the past.
+    fn forgets_ends(&self) -> bool {
+        false
+    }
 }
 
 /// A renderer with an identity: subscribers of one profile at one cursor get the very same bytes.
@@ -298,6 +302,10 @@ struct Took<'a> {
     until: Offset,
     /// Transient messages up to here are not for this subscriber: it asked for the past.
     past: Offset,
+    /// Nor is an end that did not last; see [`Render::forgets_ends`].
+    forgets_ends: bool,
+    /// The channel's end, if it has ended.
+    end: Option<Offset>,
     complete_to: Offset,
     items: &'a mut Vec<Item>,
 }
@@ -316,7 +324,8 @@ impl Took<'_> {
             if *offset > self.until {
                 break;
             }
-            if *offset <= self.past && message.traits().transient {
+            let passing = message.traits().transient || self.forgets_ends && message.kind().ends();
+            if *offset <= self.past && passing && Some(*offset) != self.end {
                 continue;
             }
             if room == 0 {
@@ -373,6 +382,8 @@ impl Gatherer {
                     channel: index,
                     until: view.until,
                     past: progress.past(),
+                    forgets_ends: profile.render.forgets_ends(),
+                    end: tail.ended().then(|| tail.last()),
                     complete_to,
                     items: &mut self.items,
                 };

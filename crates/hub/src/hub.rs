@@ -1,8 +1,8 @@
 //! The engine as a whole: publish, subscribe, keep in bounds. The only place that ties channels, journal and time together.
 
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use crate::idempotency::IdempotencyKey;
 use crate::journal::{Append, AppendError, Journal, Page, ReadError, Receipt, Seek};
 use crate::message::{Kind, NewMessage, Traits};
 use crate::name::ChannelName;
+use crate::observer::Observer;
 use crate::position::{Cursor, Offset, Position};
 use crate::registry::Registry;
 use crate::retention::{Limits, Retention, Rule};
@@ -157,6 +158,9 @@ pub struct Hub {
     schedule: Mutex<Schedule>,
     /// Held by whoever makes room: what was held after it last did.
     relief: Mutex<usize>,
+    /// Channels that were ever made.
+    made: AtomicU64,
+    observer: Option<Arc<dyn Observer>>,
     counters: Counters,
 }
 
@@ -179,8 +183,16 @@ impl Hub {
             floors: Mutex::new(floors),
             schedule: Mutex::default(),
             relief: Mutex::default(),
+            made: AtomicU64::new(0),
+            observer: None,
             counters: Counters::default(),
         }
+    }
+
+    /// The same hub, which tells `observer` of its channels.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// Publishes one message.
@@ -225,11 +237,31 @@ impl Hub {
     /// # Errors
     /// [`PublishError`]; then nothing happened.
     pub async fn end(&self, channel: &ChannelName, last_word: &str) -> Result<Published, PublishError> {
+        self.end_with(channel, last_word, Traits::default()).await
+    }
+
+    /// The same for a channel that is to be forgotten soon: what is in memory alone keeps its end only for those who are
+    /// connected or were cut off a moment ago, and then goes like any empty channel. `bytes` as in [`Traits::bytes`].
+    ///
+    /// # Errors
+    /// [`PublishError`]; then nothing happened.
+    pub async fn delete(&self, channel: &ChannelName, last_word: &str, bytes: bool) -> Result<Published, PublishError> {
+        // What a journal stores it can only drop behind an end that it stores as well.
+        let transient = !self.rule(channel).1;
+        self.end_with(channel, last_word, Traits { transient, bytes }).await
+    }
+
+    async fn end_with(
+        &self,
+        channel: &ChannelName,
+        last_word: &str,
+        traits: Traits,
+    ) -> Result<Published, PublishError> {
         let said = NewMessage { data: last_word, event: None, id: None };
-        self.check(&Publish { channel, said, key: None, ends: false, traits: Traits::default() })?;
+        self.check(&Publish { channel, said, key: None, ends: false, traits })?;
         let now = self.clock.now();
         let channel = self.open(channel)?;
-        let addition = Addition { said, kind: Kind::End, then_end: false, clears: true, traits: Traits::default() };
+        let addition = Addition { said, kind: Kind::End, then_end: false, clears: true, traits };
         let limits = self.limits_in_memory(&channel);
         let append = [Append { channel: &channel, addition, limits, key: None, now }];
         let receipt = self.journal.append(&append).await.pop().expect("a receipt for every append")?;
@@ -379,12 +411,30 @@ impl Hub {
             let (rule, stored) = self.rule(name);
             // Of what is stored the journal knows the floor, and what came before is there.
             let floor = if stored { self.journal.counter() } else { self.floors.lock().take(hash) };
-            Channel::new(name.clone(), rule, stored, floor, now)
+            if let Some(observer) = &self.observer {
+                observer.made(name, stored);
+            }
+            let born = self.made.fetch_add(1, Ordering::Relaxed);
+            Channel::new(name.clone(), rule, stored, floor, now).born_after(born)
         });
         let channel = channel.map_err(|_| PublishError::Channels(self.limits.channels))?;
-        if made && channel.schedule() {
-            self.schedule.lock().add(Arc::clone(&channel), self.first_look(&channel, now));
+        if made {
+            self.look_at(&channel, self.first_look(&channel, now));
         }
+        Ok(channel)
+    }
+
+    /// The same, and where it has ended, it goes on: whoever subscribes while the answer is held is not told of the end any
+    /// more. Those who were subscribed before are, unless they begin anew from an id of ours.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Channels`] if there is no room for one more, or if the journal cannot be read.
+    pub async fn reopen(&self, name: &ChannelName) -> Result<Arc<Channel>, SubscribeError> {
+        let channel = self.open(name).map_err(|_| SubscribeError::Channels(self.limits.channels))?;
+        if channel.wants_loading() {
+            channel.load(self.journal.head(&channel).await?);
+        }
+        channel.reopen();
         Ok(channel)
     }
 
@@ -420,6 +470,8 @@ impl Hub {
             floor: head.floor,
             appended: info.appended.max(head.messages),
             numbered: info.numbered.max(head.messages),
+            // The journal keeps none of them.
+            transient: 0,
             ended: head.newest.ends(),
             ..info
         }))
@@ -448,7 +500,14 @@ impl Hub {
     pub fn unwatch(&self, channel: &Arc<Channel>, watcher: &Arc<dyn Watcher>, token: usize) {
         let now = self.clock.now();
         if channel.unwatch(watcher, token, now) {
-            self.schedule.lock().add(Arc::clone(channel), self.first_look(channel, now));
+            self.look_at(channel, self.first_look(channel, now));
+        }
+    }
+
+    /// Sees to it that a channel is looked at no later than `due`.
+    fn look_at(&self, channel: &Arc<Channel>, due: Millis) {
+        if channel.schedule(due) {
+            self.schedule.lock().add(channel, due);
         }
     }
 
@@ -467,9 +526,11 @@ impl Hub {
         let now = self.clock.now();
         loop {
             let Some(channels) = self.schedule.lock().due(now) else { break };
-            for channel in channels {
-                if let Some(due) = self.tend(&channel, now) {
-                    self.schedule.lock().add(channel, due);
+            for channel in channels.iter().filter_map(Weak::upgrade) {
+                if channel.is_due(now)
+                    && let Some(due) = self.tend(&channel, now)
+                {
+                    self.look_at(&channel, due);
                 }
             }
         }
@@ -490,6 +551,9 @@ impl Hub {
                         self.floors.lock().leave(hash, floor);
                     }
                     self.counters.collected.fetch_add(1, Ordering::Relaxed);
+                    if let Some(observer) = &self.observer {
+                        observer.collected(channel.name(), channel.is_stored());
+                    }
                     (true, None)
                 }
             }
@@ -532,6 +596,12 @@ impl Hub {
         self.registry.len()
     }
 
+    /// Visits every channel in memory, in no order; those that come or go meanwhile may be missed. Called under locks, so
+    /// `visit` must only take notes.
+    pub fn each(&self, visit: impl FnMut(&Arc<Channel>)) {
+        self.registry.each(visit);
+    }
+
     /// The channels whose names begin with `prefix`, those with most subscribers first, at most `limit`.
     pub fn list(&self, prefix: &str, limit: usize) -> Vec<(ChannelName, Info)> {
         // Ordered by name within equal figures, so that a page does not dance.
@@ -570,10 +640,8 @@ impl Hub {
             self.counters.published.fetch_add(1, Ordering::Relaxed);
         }
         self.count(channel.settle());
-        if channel.schedule() {
-            let due = now.plus(self.retention.limits(channel.rule()).age);
-            self.schedule.lock().add(Arc::clone(channel), due);
-        }
+        let limits = self.limits_of(channel);
+        self.look_at(channel, channel.expires(limits).unwrap_or(now.plus(limits.age)));
         if self.held() > self.limits.memory {
             self.relieve(false);
         }

@@ -117,12 +117,32 @@ impl Subscription {
     ///
     /// CANCEL SAFETY: nothing is taken unless it is returned.
     pub async fn next(&mut self) -> Result<Option<Batch>, ReadError> {
+        loop {
+            if let Some(batch) = self.due().await? {
+                return Ok(Some(batch));
+            }
+            if self.has_ended() {
+                return Ok(None);
+            }
+            // A wake-up between the look and the wait is kept by `notify_one`.
+            self.bell.0.notified().await;
+        }
+    }
+
+    /// What is due at this moment, taken as delivered; `None` if nothing is.
+    ///
+    /// # Errors
+    /// As [`Subscription::next`].
+    ///
+    /// CANCEL SAFETY: nothing is taken unless it is returned.
+    pub async fn due(&mut self) -> Result<Option<Batch>, ReadError> {
         let mut pages = Vec::new();
         loop {
             match self.look(&pages) {
                 // Only the cursor moved.
                 Gathered::Due(batch) if batch.frames.is_empty() => {}
                 Gathered::Due(batch) => return Ok(Some(batch)),
+                Gathered::Nothing => return Ok(None),
                 Gathered::Behind => {
                     let channels = self.channels.iter().map(|channel| &**channel).enumerate();
                     let behind = missing(channels, &self.progress).into_iter();
@@ -130,9 +150,6 @@ impl Subscription {
                         behind.map(|(index, next)| (index, Arc::clone(&self.channels[index]), next)).collect();
                     pages = history::read(&self.hub, &wanted, Batch::MAX_BYTES).await?;
                 }
-                Gathered::Nothing if self.has_ended() => return Ok(None),
-                // A wake-up between the look and the wait is kept by `notify_one`.
-                Gathered::Nothing => self.bell.0.notified().await,
             }
         }
     }

@@ -131,6 +131,11 @@ impl Tail {
         self.floor = self.floor.max(self.last);
     }
 
+    /// Goes on behind its end. The end itself stays for those who have not seen it.
+    pub fn reopen(&mut self) {
+        self.newest = Kind::Data;
+    }
+
     /// Drops the oldest entry and returns what it cost; `None` when there is none.
     pub fn drop_oldest(&mut self) -> Option<usize> {
         let entry = self.entries.pop_front()?;

@@ -172,6 +172,7 @@ mod tests {
                 number: u64::from(key),
                 peer,
                 identity: None,
+                presence: None,
                 permit: places.try_acquire_owned().unwrap(),
                 last_write: 0,
                 deadline: 0,

@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::room::Seats;
 use super::wheel::Ticks;
-use super::{Answer, Style};
+use super::{Answer, Presence, Style};
 
 /// What a connection is doing.
 pub(super) enum Doing {
@@ -43,6 +43,8 @@ pub(super) struct Conn {
     pub(super) number: u64,
     pub(super) peer: SocketAddr,
     pub(super) identity: Option<Arc<str>>,
+    /// Dropped with it.
+    pub(super) presence: Option<Box<dyn Presence>>,
     /// Its place among the connections.
     pub(super) permit: OwnedSemaphorePermit,
     /// When its socket last took something.

@@ -33,6 +33,7 @@ pub(super) fn style() -> Style {
         ping: Duration::ZERO,
         gap_has_id: true,
         ping_text: Bytes::new(),
+        footer: Bytes::new(),
         at_stop: AtStop::ComesBack,
         lifetime: None,
         stall_limit: Duration::ZERO,

@@ -48,6 +48,8 @@ pub(super) fn start(number: usize, hub: Arc<Hub>, metrics: Arc<ShardMetrics>) ->
     let replay = Replay::new(Arc::clone(&hub), Arc::clone(&inbox), Handle::current());
     thread::Builder::new().name(format!("fantail-shard-{number}")).spawn(move || {
         let _bomb = Bomb;
+        let thread = rustix::thread::gettid().as_raw_nonzero().get();
+        metrics.thread.store(thread.unsigned_abs().into(), std::sync::atomic::Ordering::Relaxed);
         Shard::new(number, poll, theirs, hub, replay, metrics).run();
     })?;
     Ok(inbox)
@@ -333,7 +335,7 @@ impl Shard {
                 if wrote == Wrote::Some {
                     self.blocked(key);
                 } else if conn.closing {
-                    self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
+                    self.end(key);
                 } else if may_end && self.has_ended(key) {
                     self.end_as_its_channels(key);
                 } else {
@@ -399,9 +401,7 @@ impl Shard {
                     let farewell = *farewell;
                     self.dismiss(key, farewell);
                 }
-                _ if conn.closing => {
-                    self.finish(key, Bytes::from_static(self.conns[key as usize].framing.end()));
-                }
+                _ if conn.closing => self.end(key),
                 _ if self.has_ended(key) => self.end_as_its_channels(key),
                 _ => {
                     // Its next ping may be due before its patience would have ended.
@@ -423,10 +423,7 @@ impl Shard {
             match conn.doing {
                 Doing::Waiting(_) => return self.answer(key, None),
                 Doing::Streaming if conn.unsent.is_none() && self.stopping.is_some() => return self.break_off(key),
-                Doing::Streaming if conn.unsent.is_none() => {
-                    let end = Bytes::from_static(conn.framing.end());
-                    return self.finish(key, end);
-                }
+                Doing::Streaming if conn.unsent.is_none() => return self.end(key),
                 // At the stop a frame that is not taken in time is cut; a lifetime waits for the frame's end.
                 Doing::Streaming if self.stopping.is_none() => {}
                 Doing::Streaming | Doing::Ending | Doing::Answering(_) => return self.remove(key, Why::Cut),
@@ -503,7 +500,7 @@ impl Shard {
     }
 
     fn attach(&mut self, attach: Attach) {
-        let Attach { socket, peer, permit, plan, style, framing, identity, errand } = attach;
+        let Attach { socket, peer, permit, plan, style, framing, identity, presence, errand } = attach;
         if let Err(error) = tune(&socket, &style) {
             tracing::debug!(%error, %peer, "cannot set a socket's options");
         }
@@ -545,6 +542,7 @@ impl Shard {
             number: self.numbers,
             peer,
             identity,
+            presence,
             permit,
             last_write: self.now,
             deadline: lasts.map_or(0, |lasts| self.now + ticks(lasts)),
@@ -565,6 +563,13 @@ impl Shard {
         }
         self.reckon(key);
         self.serve(key);
+        // Whoever was answered at once was never there.
+        let stays = |conn: &&mut Conn| matches!(conn.doing, Doing::Streaming | Doing::Waiting(_));
+        if let Some(conn) = self.conns.get_mut(key as usize).filter(stays)
+            && let Some(presence) = &mut conn.presence
+        {
+            presence.came();
+        }
     }
 
     /// All channels of a stream have ended, and so does it: in good order, or broken off like one of them.
@@ -574,7 +579,13 @@ impl Shard {
         if is_broken(seats.map(|seat| &*self.rooms.get(seat.room).channel)) {
             return self.break_off(key);
         }
-        let end = Bytes::from_static(conn.framing.end());
+        self.end(key);
+    }
+
+    /// Ends a stream in good order.
+    fn end(&mut self, key: u32) {
+        let conn = &self.conns[key as usize];
+        let end = conn.style.end(conn.framing);
         self.finish(key, end);
     }
 
@@ -622,10 +633,7 @@ impl Shard {
         let conn = &self.conns[key as usize];
         match conn.doing {
             Doing::Streaming if !conn.is_blocked() && conn.style.at_stop == AtStop::GoesOn => self.break_off(key),
-            Doing::Streaming if !conn.is_blocked() => {
-                let end = Bytes::from_static(conn.framing.end());
-                self.finish(key, end);
-            }
+            Doing::Streaming if !conn.is_blocked() => self.end(key),
             Doing::Waiting(_) => self.answer(key, None),
             // Its socket takes nothing: there is no polite way.
             _ => self.remove(key, Why::Ended),
@@ -638,8 +646,7 @@ impl Shard {
         let Doing::Waiting(answer) = std::mem::replace(&mut conn.doing, Doing::Closing) else {
             unreachable!("only a waiting connection is answered")
         };
-        let due = batch.map(|batch| &*batch.bytes).unwrap_or_default();
-        let response = (answer.response)(due, batch.and_then(|batch| batch.last));
+        let response = (answer.response)(batch);
         conn.doing = Doing::Answering(answer);
         conn.deadline = 0;
         metrics::add(&self.metrics.answers, 1);

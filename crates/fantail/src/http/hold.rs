@@ -87,6 +87,7 @@ impl Holds {
             gap_has_id: false,
             ping: kind.after,
             ping_text: kind.ping.clone(),
+            footer: Bytes::new(),
             at_stop: if kind.events { AtStop::ComesBack } else { AtStop::Ends },
             lifetime: (!lifetime.is_zero()).then_some(lasts),
             stall_limit: stream.stall_limit.get(),
@@ -172,7 +173,7 @@ fn grant(
         let keep_alive = keeps_alive(request) && !has_body(request);
         let response = answering(status, headers, body, keep_alive);
         let errand = Errand::Answer { wait: instruct.timeout, keep_alive, response };
-        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing: Framing::Raw, errand }));
+        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing: Framing::Raw, presence: None, errand }));
         slot.all_said();
         return Ok(None);
     }
@@ -186,7 +187,7 @@ fn grant(
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
     let framing = if request.version == Version::HTTP_10 { Framing::Raw } else { Framing::Chunked };
-    slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, errand: Errand::Stream }));
+    slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, presence: None, errand: Errand::Stream }));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     Ok(Some(respond(status, headers, Body::Start(body, Arc::clone(slot)))))
 }
@@ -218,8 +219,8 @@ fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body>
 
 /// How a response hold is answered: by the first message, on top of the application's fields; or as the application said.
 fn answering(status: StatusCode, headers: HeaderMap, body: Bytes, keep_alive: bool) -> crate::fanout::Respond {
-    Box::new(move |due, _| {
-        let answer = grip::first_response(due);
+    Box::new(move |due| {
+        let answer = due.and_then(|batch| grip::first_response(&batch.bytes));
         let Some((answer, said)) = answer.and_then(|mut answer| answer.body.take().map(|said| (answer, said))) else {
             return Reply::new(status, None, &headers, keep_alive).with(&[&body]);
         };

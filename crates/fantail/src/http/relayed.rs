@@ -88,6 +88,7 @@ impl Manner {
             gap_has_id: false,
             ping,
             ping_text: Bytes::from_static(HEARTBEAT),
+            footer: Bytes::new(),
             at_stop,
             // How long a stream lasts is for the upstream to say.
             lifetime: None,
@@ -170,7 +171,7 @@ impl View<'_> {
             _ => Framing::Chunked,
         };
         let style = self.styles.of(request);
-        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, errand: Errand::Stream }));
+        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, presence: None, errand: Errand::Stream }));
         let mut response = Response::from_parts(self.head, Body::Start(Bytes::new(), Arc::clone(slot)));
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         Ok(response)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fantail_hub::{ChannelName, Framing, Profile, StartAt};
+use fantail_hub::{Batch, ChannelName, Framing, Profile, StartAt};
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
@@ -55,6 +55,7 @@ impl Subscribe {
             gap_has_id: gap == GapStyle::Event,
             ping: route.ping.unwrap_or(stream.ping).get(),
             ping_text: Bytes::from_static(native::PING),
+            footer: Bytes::new(),
             at_stop: AtStop::ComesBack,
             lifetime: (!lifetime.is_zero()).then_some((lifetime, lifetime + jitter)),
             stall_limit: route.stall_limit.unwrap_or(stream.stall_limit).get(),
@@ -143,7 +144,7 @@ impl Subscribe {
         let Some(wait) = wait else {
             let retry = super::retry_ms(self.retry, self.retry_jitter);
             let prologue = native::prologue(retry, plan.announce.filter(|_| start_id));
-            slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, errand: Errand::Stream }));
+            slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, presence: None, errand: Errand::Stream }));
             let mut response = head(Body::Start(Bytes::from(prologue), Arc::clone(slot)));
             // Not after HEAD, which has no stream that could take the connection with it.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -156,9 +157,9 @@ impl Subscribe {
         let lead = plan.announce.filter(|_| start_id).map_or_else(Vec::new, native::start);
         let keep_alive = keeps_alive(request);
         let reply = Reply::new(StatusCode::OK, None, &self.answer_headers(request, kept), keep_alive);
-        let response = Box::new(move |due: &[u8], _| reply.with(&[&lead, due]));
+        let response = Box::new(move |due: Option<&Batch>| reply.with(&[&lead, due.map_or(&[][..], |due| &due.bytes)]));
         let errand = Errand::Answer { wait, keep_alive, response };
-        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing: Framing::Raw, errand }));
+        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing: Framing::Raw, presence: None, errand }));
         slot.all_said();
         // The connection drops this future when it takes the socket.
         std::future::pending().await

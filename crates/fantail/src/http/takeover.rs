@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use fantail_hub::{Framing, Plan};
 use parking_lot::Mutex;
 
-use crate::fanout::{Respond, Style};
+use crate::fanout::{Presence, Respond, Style};
 pub use crate::proxy::Client;
 
 /// What is to be done with the socket.
@@ -36,7 +36,6 @@ impl fmt::Debug for Takeover {
 }
 
 /// A subscriber on its way to a shard.
-#[derive(Debug)]
 pub struct Subscriber {
     /// What the subscriber listens to, and from where.
     pub plan: Plan,
@@ -44,8 +43,19 @@ pub struct Subscriber {
     pub style: Arc<Style>,
     /// How its frames are delimited.
     pub framing: Framing,
+    /// Who has to know of it, if anybody.
+    pub presence: Option<Box<dyn Presence>>,
     /// What it waits for.
     pub errand: Errand,
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plan, style, framing, errand, presence: _ } = self;
+        let mut f = f.debug_struct("Subscriber");
+        f.field("plan", plan).field("style", style).field("framing", framing).field("errand", errand);
+        f.finish_non_exhaustive()
+    }
 }
 
 /// What a subscriber waits for.

@@ -14,8 +14,8 @@ use fantail_hub::journal::{
 use fantail_hub::subscription::{has_ended, is_broken};
 use fantail_hub::{
     Batch, Channel, ChannelEnd, ChannelName, Clock, Epoch, Framing, Gap, Gatherer, Hub, HubLimits, Kind, Limits,
-    Message, Millis, NewMessage, Offset, Position, Profile, PublishError, Render, Retention, StartAt, SubscribeError,
-    Subscription, Traits,
+    Message, Millis, NewMessage, Observer, Offset, Position, Profile, PublishError, Render, Retention, StartAt,
+    SubscribeError, Subscription, Traits,
 };
 use fantail_sse::EventId;
 
@@ -124,6 +124,19 @@ fn plan_each_begins_in_each_channel_where_it_is_told() {
     assert_eq!(due(), "a4 b4 c4 ");
     let live = hub.plan_each(&all, |_| None).unwrap();
     assert!(live.progress.is_plain(), "who begins live everywhere is like all others");
+}
+
+#[test]
+fn due_does_not_wait_for_what_is_not_there() {
+    let hub = Arc::new(hub(Limits::default()));
+    let [a] = names(["a"]);
+    let plan = now(hub.plan(std::slice::from_ref(&a), StartAt::Live)).unwrap();
+    let mut subscription = Subscription::new(Arc::clone(&hub), plan, Arc::new(Profile::new(Closing)), Framing::Raw);
+    assert!(now(subscription.due()).unwrap().is_none());
+    say(&hub, &a, "1", true);
+    assert_eq!(now(subscription.due()).unwrap().map(|batch| batch.messages), Some(2));
+    assert!(now(subscription.due()).unwrap().is_none());
+    assert!(now(subscription.next()).unwrap().is_none(), "it has ended");
 }
 
 /// A client that has seen all that came before a source broke off must not take it for the whole.
@@ -346,6 +359,10 @@ impl Render for Numbers {
     }
 
     fn gap(&self, _: &mut Vec<u8>, _: &Gap<'_>) {}
+
+    fn forgets_ends(&self) -> bool {
+        true
+    }
 }
 
 #[test]
@@ -398,4 +415,91 @@ fn numbers_begin_anew_behind_an_end_that_cleared_the_channel() {
         all.push_str(std::str::from_utf8(&batch.bytes).unwrap());
     }
     assert_eq!(all, "0gone 1z ", "what was dropped by the end is not delivered");
+}
+
+/// What a subscription is told from here on, as one text.
+fn taken(subscription: &mut Subscription) -> String {
+    let mut all = String::new();
+    while let Some(batch) = subscription.take() {
+        all.push_str(std::str::from_utf8(&batch.bytes).unwrap());
+    }
+    all
+}
+
+#[test]
+fn reopened_channel_is_new_for_newcomers_and_ended_for_laggards() {
+    let hub = Arc::new(hub(Limits::default()));
+    let [a] = names(["a"]);
+    let subscribe = |start| {
+        let plan = now(hub.plan(std::slice::from_ref(&a), start)).unwrap();
+        Subscription::new(Arc::clone(&hub), plan, Arc::new(Profile::new(Numbers)), Framing::Raw)
+    };
+    let mut laggard = subscribe(StartAt::Live);
+    say(&hub, &a, "x", false);
+    now(hub.delete(&a, "gone", false)).unwrap();
+    assert_eq!(taken(&mut subscribe(StartAt::Oldest)), "0gone ", "as long as it is not opened again");
+    let held = now(hub.reopen(&a)).unwrap();
+    for start in [StartAt::Live, StartAt::Last(5), StartAt::Oldest, StartAt::After(b"unknown".as_slice().into())] {
+        let mut newcomer = subscribe(start.clone());
+        assert_eq!((taken(&mut newcomer).as_str(), newcomer.has_ended()), ("", false), "{start:?}");
+        say(&hub, &a, "y", false);
+        assert_eq!(taken(&mut newcomer).chars().skip(1).collect::<String>(), "y ", "{start:?}");
+        now(hub.delete(&a, "gone", false)).unwrap();
+        assert_eq!((taken(&mut newcomer).as_str(), newcomer.has_ended()), ("0gone ", true), "{start:?}");
+        now(hub.reopen(&a)).unwrap();
+    }
+    assert!(taken(&mut laggard).ends_with("0gone "));
+    assert!(!held.info().ended);
+}
+
+#[test]
+fn deleted_channel_goes_soon_whatever_was_due_before() {
+    let hub = hub(Limits::default());
+    let [a] = names(["a"]);
+    say(&hub, &a, "x", false);
+    // From here on its next look would be when "x" is too old.
+    hub.clock().advance(Duration::from_secs(40));
+    hub.maintain();
+    now(hub.delete(&a, "gone", false)).unwrap();
+    hub.clock().advance(Duration::from_secs(29));
+    hub.maintain();
+    assert_eq!(hub.find(&a).map(|channel| (channel.info().ended, channel.info().transient)), Some((true, 1)));
+    for _ in 0..3 {
+        hub.clock().advance(Duration::from_secs(1));
+        hub.maintain();
+    }
+    assert!(hub.find(&a).is_none());
+}
+
+#[test]
+fn observer_is_told_of_every_channel_in_turn() {
+    struct Notes(parking_lot::Mutex<Vec<String>>);
+
+    impl Observer for Notes {
+        fn made(&self, name: &ChannelName, _: bool) {
+            self.0.lock().push(format!("+{name}"));
+        }
+
+        fn collected(&self, name: &ChannelName, _: bool) {
+            self.0.lock().push(format!("-{name}"));
+        }
+    }
+
+    let notes = Arc::new(Notes(parking_lot::Mutex::default()));
+    let hub = hub(Limits::default()).observed_by(Arc::clone(&notes) as _);
+    let [a, b] = names(["a", "b"]);
+    for name in [&a, &b, &a] {
+        hub.open(name).unwrap();
+    }
+    let mut order = Vec::new();
+    hub.each(|channel| order.push((channel.born(), channel.name().to_string())));
+    order.sort_unstable();
+    assert_eq!(order, [(0, "a".to_owned()), (1, "b".to_owned())]);
+    hub.clock().advance(HubLimits::default().channel_idle);
+    hub.maintain();
+    hub.open(&a).unwrap();
+    let told = notes.0.lock().clone();
+    assert_eq!(told[..2], ["+a", "+b"]);
+    assert_eq!(told.len(), 5);
+    assert!(told[2..4].contains(&"-a".to_owned()) && told[4] == "+a", "{told:?}");
 }

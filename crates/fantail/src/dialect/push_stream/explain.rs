@@ -29,6 +29,10 @@ pub enum Refusal {
     Empty,
     /// A channel would have to be there, and hold a message, before anybody may listen to it.
     NotAuthorized,
+    /// An event id that could not be sent back by those who get it: of a publisher.
+    EventId,
+    /// An event type that could not be sent on: of a publisher.
+    EventType,
     /// The cap on a channel's subscribers is reached.
     TooManySubscribers,
     /// The route does not let anybody listen to the events channel.
@@ -53,6 +57,8 @@ impl Refusal {
             Self::NoChannel
             | Self::TooLong
             | Self::Empty
+            | Self::EventId
+            | Self::EventType
             | Self::Handshake
             | Self::WebSocketVersion
             | Self::Callback => StatusCode::BAD_REQUEST,
@@ -78,6 +84,10 @@ impl Refusal {
             Self::TooManyChannels => "Number of channels were exceeded.",
             Self::EventsChannel => "Only internal routines can change events channel.",
             Self::Empty => "Empty post requests are not allowed.",
+            Self::EventId => {
+                "Event-Id must be at most 255 bytes of text without control characters, and not begin with '~'."
+            }
+            Self::EventType => "Event-Type must be at most 255 bytes of text.",
             Self::NotAuthorized => "Subscriber could not create channels.",
             Self::TooManySubscribers => "Subscribers limit per channel has been exceeded.",
             Self::EventsClosed => "Subscription to events channel is not allowed.",

@@ -54,7 +54,7 @@ impl World {
         let budget = Budget::new(100, Arc::new(Semaphore::new(100)), 100);
         let proxy = Proxy::new(&config, &metrics, budget, Stopping { told, window: Duration::ZERO });
         Self {
-            app: App::new(&config, hub, None, shards, proxy, metrics),
+            app: App::new(&config, hub, None, shards, proxy, metrics, None),
             places: Arc::new(Semaphore::new(100)),
             listener,
         }
@@ -92,6 +92,7 @@ impl World {
             style: taken.style,
             framing: taken.framing,
             identity: None,
+            presence: None,
             errand: Errand::Stream,
         });
         Viewer { head, socket: client, said: String::new() }

@@ -1,0 +1,120 @@
+//! Routes with `action = "push_stream"`: publishers, subscribers and statistics that speak as nginx's push stream module does.
+//! What is said and how it looks is the dialect's affair; here stand the order of the steps and what they do to the hub.
+
+mod ask;
+mod census;
+mod events;
+mod figures;
+mod gzip;
+mod publisher;
+mod site;
+mod statistics;
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::App;
+use super::body::Body;
+use super::captures::Captures;
+use super::takeover::Slot;
+use crate::config::{Endpoint, Expression, Pattern, Route};
+use crate::dialect::push_stream::headers::{self, Methods};
+use crate::dialect::push_stream::{Asked, EXPLAIN, Refusal};
+use ask::Ask;
+pub use census::Census;
+use publisher::Publisher;
+pub use site::Site;
+
+/// One route.
+#[derive(Debug)]
+pub struct PushStream {
+    site: Arc<Site>,
+    channels_path: Expression,
+    /// What `Access-Control-Allow-Origin` says; nothing shuts pages of other origins out.
+    allowed_origins: Option<Expression>,
+    kind: Kind,
+}
+
+/// What a route is.
+#[derive(Debug)]
+enum Kind {
+    Publisher(Publisher),
+    Statistics,
+}
+
+impl PushStream {
+    /// The route of a configuration that was checked; nothing for what it cannot be.
+    pub fn new(site: &Arc<Site>, route: &Route, pattern: &Pattern) -> Option<Self> {
+        let groups: Vec<&str> = match pattern {
+            Pattern::Regex(regex) => regex.names().flatten().collect(),
+            _ => Vec::new(),
+        };
+        let expression = |text: &Option<String>| Expression::parse(text.as_deref()?, &groups).ok();
+        let kind = match Endpoint::of(route)? {
+            Endpoint::Publisher(kind) => Kind::Publisher(Publisher::new(kind, route)),
+            Endpoint::Subscriber(_) => return None,
+            Endpoint::Statistics => Kind::Statistics,
+        };
+        Some(Self {
+            site: Arc::clone(site),
+            channels_path: expression(&route.channels_path)?,
+            allowed_origins: expression(&route.allowed_origins),
+            kind,
+        })
+    }
+
+    /// Whether requests to it may publish.
+    pub fn publishes(&self) -> bool {
+        matches!(self.kind, Kind::Publisher(_))
+    }
+
+    /// Answers a request in whose path the route found `captures`.
+    pub async fn answer(
+        &self,
+        app: &App,
+        slot: &Arc<Slot>,
+        request: &Parts,
+        captures: &Captures<'_>,
+        body: Incoming,
+    ) -> Response<Body> {
+        let ask = Ask::new(request, slot.peer(), captures);
+        match &self.kind {
+            Kind::Publisher(publisher) => publisher.answer(self, app, &ask, body).await,
+            Kind::Statistics => statistics::answer(self, app, &ask).await,
+        }
+    }
+
+    /// The channels that a request names.
+    fn asked(&self, ask: &Ask<'_>) -> Asked {
+        Asked::parse(&ask.evaluate(&self.channels_path), self.site.strict())
+    }
+
+    /// Lets pages of other origins read an answer, as far as the route says so.
+    fn open_to_origins(&self, ask: &Ask<'_>, methods: Methods, response: &mut Response<Body>) {
+        if let Some(origins) = &self.allowed_origins {
+            headers::cors(response.headers_mut(), &ask.evaluate(origins), methods, self.site.strict());
+        }
+    }
+}
+
+/// An answer without a body.
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// The answer to a request that is refused; `methods` are the route's.
+fn refuse(refusal: Refusal, methods: Methods) -> Response<Body> {
+    let mut response = empty(refusal.status());
+    if let Some(explain) = refusal.explain() {
+        response.headers_mut().insert(EXPLAIN, HeaderValue::from_static(explain));
+    }
+    if refusal == Refusal::Method {
+        headers::allow(response.headers_mut(), methods);
+    }
+    response
+}
