@@ -33,7 +33,7 @@ const NO_CHUNK: &[u8] = b"ffff-broken-off\r\n";
 #[derive(Debug)]
 pub struct Style {
     /// How their messages look.
-    pub profile: Profile,
+    pub profile: Arc<Profile>,
     /// A connection that was silent for so long gets `ping_text`; zero for never.
     pub ping: Duration,
     /// A gap carries an id, so that a request which waits for a single answer may be answered with it alone. Without an id
@@ -465,7 +465,7 @@ mod tests {
     }
 
     /// Takes notes of a subscriber.
-    struct Notes(&'static str, std::sync::mpsc::Sender<String>);
+    struct Notes(&'static str, std::sync::mpsc::SyncSender<String>);
 
     impl Presence for Notes {
         fn came(&mut self) {
@@ -487,7 +487,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new(1));
         let shards = Shards::start(&hub, &metrics).unwrap();
         let places = Arc::new(Semaphore::new(3));
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = std::sync::mpsc::sync_channel(8);
         let wait = |told: &std::sync::mpsc::Receiver<String>| told.recv_timeout(Duration::from_secs(20)).unwrap();
         let [_, (answer, _)] = errands();
         for (name, errand) in [("stream", Errand::Stream), ("answer", answer)] {

@@ -171,7 +171,7 @@ impl App {
                     Action::Publish(Publish { channels, only_publish: route.listener == Door::Public })
                 }
                 Configured::PushStream => {
-                    let made = site.and_then(|site| PushStream::new(site, route, &pattern));
+                    let made = site.and_then(|site| PushStream::new(site, config, route, &pattern));
                     let Some(made) = made else { continue };
                     Action::PushStream(Box::new(made))
                 }

@@ -1,5 +1,6 @@
 //! What a publisher sent, immutable and shared by everything that still needs it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Weak};
 
 use fantail_sse::{EventId, EventName};
@@ -159,6 +160,15 @@ impl Message {
         &self.text[..self.text.len() - usize::from(self.event_bytes) - usize::from(self.id_bytes)]
     }
 
+    /// The payload as it was sent, where it may have been no text; see [`Traits::bytes`].
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        if !self.traits.bytes {
+            return Cow::Borrowed(self.data().as_bytes());
+        }
+        let byte = |c| u8::try_from(u32::from(c)).unwrap_or(b'?');
+        self.data().chars().map(byte).collect::<Vec<_>>().into()
+    }
+
     /// The event name, if one was given.
     pub fn event(&self) -> Option<&str> {
         let end = self.text.len() - usize::from(self.id_bytes);
@@ -209,6 +219,16 @@ mod tests {
         assert_eq!((message.data(), message.event(), message.id()), ("a\nb", Some("tick"), Some("ü7")));
         let bare = Message::new(Millis(5), Kind::End, NewMessage { data: "", event: None, id: None });
         assert_eq!((bare.data(), bare.event(), bare.id()), ("", None, None));
+    }
+
+    #[test]
+    fn message_of_bytes_gives_them_back() {
+        let all: Vec<u8> = (0..=255).collect();
+        let data: String = all.iter().copied().map(char::from).collect();
+        let message = Message::new(Millis(5), Kind::Data, NewMessage { data: &data, event: None, id: None });
+        assert_eq!(&*message.bytes(), data.as_bytes());
+        let message = message.with(Traits { bytes: true, ..Traits::default() });
+        assert_eq!(&*message.bytes(), all);
     }
 
     #[test]

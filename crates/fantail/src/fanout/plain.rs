@@ -1,5 +1,6 @@
 //! The barest way for messages to look, for the tests of this room: it knows no dialect.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,7 +30,7 @@ impl Render for Plain {
 /// A style in which nothing happens by itself.
 pub(super) fn style() -> Style {
     Style {
-        profile: Profile::new(Plain),
+        profile: Arc::new(Profile::new(Plain)),
         ping: Duration::ZERO,
         gap_has_id: true,
         ping_text: Bytes::new(),

@@ -79,11 +79,11 @@ impl Holds {
         let lifetime = stream.lifetime.get();
         let lasts = (lifetime, lifetime + stream.lifetime_jitter.get());
         Style {
-            profile: if kind.answers {
+            profile: Arc::new(if kind.answers {
                 Profile::new(ResponseHold::new(viewer, already))
             } else {
                 Profile::new(StreamHold::new(viewer, already))
-            },
+            }),
             gap_has_id: false,
             ping: kind.after,
             ping_text: kind.ping.clone(),

@@ -1,14 +1,19 @@
 //! Routes with `action = "push_stream"`: publishers, subscribers and statistics that speak as nginx's push stream module does.
 //! What is said and how it looks is the dialect's affair; here stand the order of the steps and what they do to the hub.
 
+mod admission;
 mod ask;
 mod census;
 mod events;
 mod figures;
 mod gzip;
+mod poll;
 mod publisher;
 mod site;
+mod start;
 mod statistics;
+mod styles;
+mod subscriber;
 
 use std::sync::Arc;
 
@@ -20,13 +25,14 @@ use super::App;
 use super::body::Body;
 use super::captures::Captures;
 use super::takeover::Slot;
-use crate::config::{Endpoint, Expression, Pattern, Route};
+use crate::config::{self, Config, Endpoint, Expression, Pattern, Route};
 use crate::dialect::push_stream::headers::{self, Methods};
-use crate::dialect::push_stream::{Asked, EXPLAIN, Refusal};
+use crate::dialect::push_stream::{Asked, EXPLAIN, Mode, Refusal};
 use ask::Ask;
 pub use census::Census;
 use publisher::Publisher;
 pub use site::Site;
+use subscriber::Subscriber;
 
 /// One route.
 #[derive(Debug)]
@@ -42,12 +48,13 @@ pub struct PushStream {
 #[derive(Debug)]
 enum Kind {
     Publisher(Publisher),
+    Subscriber(Box<Subscriber>),
     Statistics,
 }
 
 impl PushStream {
     /// The route of a configuration that was checked; nothing for what it cannot be.
-    pub fn new(site: &Arc<Site>, route: &Route, pattern: &Pattern) -> Option<Self> {
+    pub fn new(site: &Arc<Site>, config: &Config, route: &Route, pattern: &Pattern) -> Option<Self> {
         let groups: Vec<&str> = match pattern {
             Pattern::Regex(regex) => regex.names().flatten().collect(),
             _ => Vec::new(),
@@ -55,7 +62,16 @@ impl PushStream {
         let expression = |text: &Option<String>| Expression::parse(text.as_deref()?, &groups).ok();
         let kind = match Endpoint::of(route)? {
             Endpoint::Publisher(kind) => Kind::Publisher(Publisher::new(kind, route)),
-            Endpoint::Subscriber(_) => return None,
+            Endpoint::Subscriber(mode) => {
+                let mode = match mode {
+                    config::Subscriber::Streaming => Mode::Streaming,
+                    config::Subscriber::Polling => Mode::Polling,
+                    config::Subscriber::LongPolling => Mode::LongPolling,
+                    config::Subscriber::EventSource => Mode::EventSource,
+                    config::Subscriber::WebSocket => return None,
+                };
+                Kind::Subscriber(Box::new(Subscriber::new(site, config, route, mode, expression)))
+            }
             Endpoint::Statistics => Kind::Statistics,
         };
         Some(Self {
@@ -83,6 +99,7 @@ impl PushStream {
         let ask = Ask::new(request, slot.peer(), captures);
         match &self.kind {
             Kind::Publisher(publisher) => publisher.answer(self, app, &ask, body).await,
+            Kind::Subscriber(subscriber) => subscriber.answer(self, app, slot, &ask).await,
             Kind::Statistics => statistics::answer(self, app, &ask).await,
         }
     }

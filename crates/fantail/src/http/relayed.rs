@@ -84,7 +84,7 @@ impl Manner {
         others: AtStop,
     ) -> Self {
         let style = |at_stop| Style {
-            profile: Profile::new(relayed.clone()),
+            profile: Arc::new(Profile::new(relayed.clone())),
             gap_has_id: false,
             ping,
             ping_text: Bytes::from_static(HEARTBEAT),

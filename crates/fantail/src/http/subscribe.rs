@@ -51,7 +51,7 @@ impl Subscribe {
             config::Gap::Off => GapStyle::Off,
         };
         let style = Style {
-            profile: Profile::new(Native { gap }),
+            profile: Arc::new(Profile::new(Native { gap })),
             gap_has_id: gap == GapStyle::Event,
             ping: route.ping.unwrap_or(stream.ping).get(),
             ping_text: Bytes::from_static(native::PING),

@@ -198,6 +198,11 @@ impl Client {
     pub(crate) fn stream_of(mut self, content_type: &str) -> Stream {
         let head = self.read_head();
         assert_eq!((head.status, head.get("content-type")), (200, Some(content_type)), "{}", head.raw);
+        self.stream_behind(head)
+    }
+
+    /// What comes behind a head that was read, as a stream.
+    pub(crate) fn stream_behind(self, head: Head) -> Stream {
         let chunked = head.is_chunked();
         let decoder = Decoder::new();
         Stream { client: self, head, chunks: Vec::new(), chunked, decoder, parts: VecDeque::new(), ended: None }

@@ -50,7 +50,7 @@ impl EventSource {
             (false, false) => Shape::Whole(Template::parse(template, strict)),
             (false, true) => {
                 // A blank line would end the event before its other fields are told.
-                let lines = lines(template).into_iter().filter(|line| !line.is_empty());
+                let lines = lines(template).filter(|line| !line.is_empty());
                 Shape::Fields(lines.map(Field::parse).collect())
             }
         })
@@ -124,10 +124,10 @@ fn comments(template: &str, strict: bool) -> Vec<u8> {
         }
         return out;
     }
-    let lines = if strict { strict_lines(template) } else { lines(template) };
+    let lines = if strict { strict_lines(template.as_bytes()) } else { lines(template).map(str::as_bytes).collect() };
     for line in lines.into_iter().filter(|line| !line.is_empty()) {
         out.extend_from_slice(b": ");
-        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(line);
         out.push(b'\n');
     }
     out
@@ -140,21 +140,21 @@ fn rendered(template: &Template, entry: &Entry<'_>) -> Vec<u8> {
 }
 
 /// The lines between LF, CRLF and CR.
-fn lines(text: &str) -> Vec<&str> {
-    let (mut lines, mut rest) = (Vec::new(), text);
-    while let Some(at) = memchr2(b'\r', b'\n', rest.as_bytes()) {
-        lines.push(&rest[..at]);
-        rest = rest[at..].strip_prefix("\r\n").unwrap_or(&rest[at + 1..]);
-    }
-    lines.push(rest);
-    lines
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = memchr2(b'\r', b'\n', text.as_bytes());
+        rest = end.map(|at| text[at..].strip_prefix("\r\n").unwrap_or(&text[at + 1..]));
+        Some(&text[..end.unwrap_or(text.len())])
+    })
 }
 
 /// The lines that the module finds, none of them empty: a CR ends one only if an LF comes later, and behind a NUL nothing does.
-fn strict_lines(text: &str) -> Vec<&str> {
+fn strict_lines(text: &[u8]) -> Vec<&[u8]> {
     let (mut lines, mut rest) = (Vec::new(), text);
     loop {
-        let seen = &rest.as_bytes()[..memchr(0, rest.as_bytes()).unwrap_or(rest.len())];
+        let seen = &rest[..memchr(0, rest).unwrap_or(rest.len())];
         let end = memchr(b'\n', seen).and_then(|_| memchr2(b'\r', b'\n', seen));
         let line = &rest[..end.unwrap_or(rest.len())];
         if !line.is_empty() {
@@ -261,10 +261,10 @@ mod tests {
     #[test]
     fn deletion_is_a_message_without_id_and_event() {
         for strict in [true, false] {
-            let deleted = Entry::deleted("ch", "Channel deleted");
+            let deleted = Entry::deleted("ch", b"Channel deleted");
             assert_eq!(rendered("~text~", strict, &deleted), "data: Channel deleted\n\n");
             assert_eq!(rendered(r#"{"id":~id~}"#, strict, &deleted), "data: {\"id\":-2}\n\n");
-            assert_eq!(rendered("~text~", strict, &Entry::deleted("ch", "a\nb")), "data: a\ndata: b\n\n");
+            assert_eq!(rendered("~text~", strict, &Entry::deleted("ch", b"a\nb")), "data: a\ndata: b\n\n");
         }
     }
 

@@ -11,8 +11,8 @@ use fantail_hub::{Millis, Position};
 pub struct Entry<'a> {
     /// Its number in its channel; below zero for what nobody published.
     pub number: i64,
-    /// What it says.
-    pub text: &'a str,
+    /// What it says; it need not be text.
+    pub text: &'a [u8],
     /// The id of its channel, as clients know it.
     pub channel: &'a str,
     /// When it was published; seconds are shown.
@@ -32,7 +32,7 @@ impl<'a> Entry<'a> {
     pub fn ping(text: &'a str) -> Self {
         Self {
             number: -1,
-            text,
+            text: text.as_bytes(),
             channel: "",
             time: Millis(0),
             tag: 0,
@@ -43,8 +43,8 @@ impl<'a> Entry<'a> {
     }
 
     /// What subscribers are told of a channel that was deleted.
-    pub fn deleted(channel: &'a str, text: &'a str) -> Self {
-        Self { number: -2, channel, ..Self::ping(text) }
+    pub fn deleted(channel: &'a str, text: &'a [u8]) -> Self {
+        Self { number: -2, channel, text, ..Self::ping("") }
     }
 
     /// What a long poll that waited in vain is told, where it is told anything.
@@ -126,12 +126,12 @@ impl Template {
     }
 
     /// The same with another text, such as one of the message's lines.
-    pub(super) fn render_with(&self, out: &mut Vec<u8>, entry: &Entry<'_>, text: &str) {
+    pub(super) fn render_with(&self, out: &mut Vec<u8>, entry: &Entry<'_>, text: &[u8]) {
         for part in &self.parts {
             match part {
                 Part::Text(plain) => out.extend_from_slice(plain.as_bytes()),
-                Part::Token(token) => write(out, token.value(entry, text).as_str()),
-                Part::Json(token) => write_escaped(out, token.value(entry, text).as_str()),
+                Part::Token(token) => out.extend_from_slice(token.value(entry, text).as_bytes()),
+                Part::Json(token) => write_escaped(out, token.value(entry, text).as_bytes()),
             }
         }
     }
@@ -139,26 +139,26 @@ impl Template {
 
 /// A token's value.
 enum Value<'a> {
-    Borrowed(&'a str),
+    Borrowed(&'a [u8]),
     Made(String),
 }
 
 impl Value<'_> {
-    fn as_str(&self) -> &str {
+    fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Borrowed(text) => text,
-            Self::Made(text) => text,
+            Self::Borrowed(bytes) => bytes,
+            Self::Made(text) => text.as_bytes(),
         }
     }
 }
 
 impl Token {
-    fn value<'a>(self, entry: &Entry<'a>, text: &'a str) -> Value<'a> {
+    fn value<'a>(self, entry: &Entry<'a>, text: &'a [u8]) -> Value<'a> {
         match self {
             Self::Text => Value::Borrowed(text),
-            Self::Channel => Value::Borrowed(entry.channel),
-            Self::EventId => Value::Borrowed(entry.event_id.unwrap_or_default()),
-            Self::EventType => Value::Borrowed(entry.event_type.unwrap_or_default()),
+            Self::Channel => Value::Borrowed(entry.channel.as_bytes()),
+            Self::EventId => Value::Borrowed(entry.event_id.unwrap_or_default().as_bytes()),
+            Self::EventType => Value::Borrowed(entry.event_type.unwrap_or_default().as_bytes()),
             Self::Id => Value::Made(entry.number.to_string()),
             Self::Size => Value::Made(text.len().to_string()),
             Self::Tag => Value::Made(entry.tag.to_string()),
@@ -174,12 +174,10 @@ pub(super) fn http_date(seconds: u64) -> String {
     httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LAST)))
 }
 
-fn write(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(text.as_bytes());
-}
-
 /// The inside of a JSON string. What could end a string, an attribute or an element of the page that it stands in is escaped too.
-fn write_escaped(out: &mut Vec<u8>, text: &str) {
+/// JSON is text: what is none is replaced.
+fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -195,7 +193,7 @@ fn write_escaped(out: &mut Vec<u8>, text: &str) {
             _ => escaped.push(c),
         }
     }
-    write(out, &escaped);
+    out.extend_from_slice(escaped.as_bytes());
 }
 
 /// The token at the start of `text`, whose first tilde was seen, and what follows it.
@@ -221,7 +219,7 @@ mod tests {
 
     const ENTRY: Entry<'_> = Entry {
         number: 7,
-        text: "a~id~ü",
+        text: "a~id~ü".as_bytes(),
         channel: "ch1",
         time: Millis(1_795_359_029_999),
         tag: 42,
@@ -272,7 +270,7 @@ mod tests {
         let all = "~id~:~channel~:~text~:~size~:~tag~:~time~:~event-id~:~event-type~";
         for (entry, expected) in [
             (Entry::ping(" "), "-1:: :1:0:Thu, 01 Jan 1970 00:00:00 GMT::"),
-            (Entry::deleted("ch", "Channel deleted"), "-2:ch:Channel deleted:15:0:Thu, 01 Jan 1970 00:00:00 GMT::"),
+            (Entry::deleted("ch", b"Channel deleted"), "-2:ch:Channel deleted:15:0:Thu, 01 Jan 1970 00:00:00 GMT::"),
             (Entry::timeout(), "-3::Timed out:9:0:Thu, 01 Jan 1970 00:00:00 GMT::"),
         ] {
             assert_eq!(rendered(all, true, &entry), expected);
@@ -286,13 +284,14 @@ mod tests {
 
     #[test]
     fn template_escapes_nothing_unless_it_is_told_to() {
-        let entry = Entry { text: "\"\\\n\t\u{1}</script>'\u{2028}é", ..ENTRY };
-        assert_eq!(rendered("\"~text~\"", false, &entry), format!("\"{}\"", entry.text));
+        let text = "\"\\\n\t\u{1}</script>'\u{2028}é";
+        let entry = Entry { text: text.as_bytes(), ..ENTRY };
+        assert_eq!(rendered("\"~text~\"", false, &entry), format!("\"{text}\""));
         let escaped = rendered("\"~JSON-text~\"", false, &entry);
         assert_eq!(escaped, "\"\\\"\\\\\\n\\t\\u0001\\u003c/script\\u003e\\u0027\\u2028é\"");
-        assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), entry.text);
+        assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), text);
         assert_eq!(rendered("~json-text~ ~json-x~", true, &entry), "~json-text~ ~json-x~");
-        assert_eq!(rendered("~json-size~ ~json-x~", false, &entry), format!("{} ~json-x~", entry.text.len()));
+        assert_eq!(rendered("~json-size~ ~json-x~", false, &entry), format!("{} ~json-x~", text.len()));
     }
 
     #[test]

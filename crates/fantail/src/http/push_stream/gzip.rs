@@ -16,14 +16,19 @@ const LEAST: usize = 256;
 /// Compresses the body of an answer that is there as a whole, if it is worth it and the client accepts it.
 pub(super) fn apply(request: &HeaderMap, response: &mut Response<Body>) {
     let Body::Full(body) = response.body() else { return };
-    if body.len() < LEAST || !accepts(request) {
-        return;
+    let Some(packed) = accepts(request).then(|| pack(body)).flatten() else { return };
+    *response.body_mut() = Body::Full(Bytes::from(packed));
+    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+}
+
+/// A body compressed, if it is worth it.
+pub(super) fn pack(body: &[u8]) -> Option<Vec<u8>> {
+    if body.len() < LEAST {
+        return None;
     }
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 2), Compression::new(1));
     // Writing to a Vec cannot fail.
-    let Ok(packed) = encoder.write_all(body).and_then(|()| encoder.finish()) else { return };
-    *response.body_mut() = Body::Full(Bytes::from(packed));
-    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    encoder.write_all(body).and_then(|()| encoder.finish()).ok()
 }
 
 /// Whether `Accept-Encoding` allows gzip (RFC 9110 §12.5.3).
