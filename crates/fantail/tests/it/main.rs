@@ -27,6 +27,7 @@ mod flowing;
 mod grip;
 mod handover;
 mod http2;
+mod imported;
 mod journal_cli;
 mod keeping;
 mod leaving;
