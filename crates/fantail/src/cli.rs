@@ -3,6 +3,7 @@
 
 mod check;
 mod client;
+mod import;
 mod journal;
 mod publish;
 mod serve;
@@ -34,6 +35,8 @@ enum Command {
     Tail(tail::TailArgs),
     /// Look into the data directory, or give space back.
     Journal(journal::JournalArgs),
+    /// Print a configuration of nginx as one of Fantail's, and say what became of each directive.
+    Import(import::ImportArgs),
 }
 
 impl Cli {
@@ -45,15 +48,21 @@ impl Cli {
             Command::Publish(args) => publish::run(args).await,
             Command::Tail(args) => tail::run(args).await,
             Command::Journal(args) => journal::run(&args).await,
+            Command::Import(args) => return said(import::run(&args)),
         };
-        match result {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-            Err(error) => {
-                // A closed standard error leaves nobody to tell.
-                let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {error:#}\n"));
-                ExitCode::FAILURE
-            }
+        said(result.map(|()| ExitCode::SUCCESS))
+    }
+}
+
+/// The exit code of a command that has ended; an error is said on standard error.
+fn said(result: anyhow::Result<ExitCode>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A closed standard error leaves nobody to tell.
+            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {error:#}\n"));
+            ExitCode::FAILURE
         }
     }
 }

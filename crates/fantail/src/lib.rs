@@ -12,6 +12,7 @@ pub mod http;
 pub mod journal;
 pub mod listen;
 pub mod metrics;
+pub mod nginx;
 pub mod proxy;
 
 use std::io;

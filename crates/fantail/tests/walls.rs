@@ -79,6 +79,13 @@ const ROOMS: &[Room] = &[
         because: "config describes settings; what they mean is for the rooms that read them",
     },
     Room {
+        name: "nginx",
+        may_use: &["config"],
+        never: &["std::net::TcpStream", "std::net::TcpListener", "std::net::UdpSocket", "std::os::unix::net"],
+        only: Some(&["thiserror", "toml"]),
+        because: "nginx reads another program's configuration and writes ours; it serves nothing",
+    },
+    Room {
         name: "metrics",
         may_use: &["config", "journal", "hub", "sse"],
         never: &["mio", "hyper"],
@@ -123,7 +130,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "cli",
-        may_use: &["lib", "dialect", "auth", "fanout", "metrics", "config", "journal", "hub", "sse"],
+        may_use: &["lib", "nginx", "dialect", "auth", "fanout", "metrics", "config", "journal", "hub", "sse"],
         never: &["mio"],
         only: None,
         because: "a command uses the server as an embedder does, through lib.rs",
@@ -143,8 +150,8 @@ const ROOMS: &[Room] = &[
 const LEVEL: &str = "rooms of this level share only metrics and config types, and look down to the hub";
 
 const EVERYTHING: &[&str] = &[
-    "lib", "http", "listen", "proxy", "cli", "dialect", "auth", "fanout", "metrics", "config", "journal", "faults",
-    "hub", "sse",
+    "lib", "http", "listen", "proxy", "cli", "nginx", "dialect", "auth", "fanout", "metrics", "config", "journal",
+    "faults", "hub", "sse",
 ];
 
 #[test]
@@ -197,6 +204,8 @@ fn walls_planted_bad_lines_are_caught() {
         ("fantail", "config/limits.rs", "use fantail_hub::Limits;", "config must not use hub"),
         ("fantail", "config.rs", "use tokio::time::Duration;", "config must not use tokio::time::Duration"),
         ("fantail", "metrics.rs", "use crate::Server;", "metrics must not use lib"),
+        ("fantail", "nginx/map.rs", "use crate::dialect::native;", "nginx must not use dialect"),
+        ("fantail", "nginx/tree.rs", "use serde::Deserialize;", "nginx must not use serde::Deserialize"),
         ("fantail", "journal/disk.rs", "use crate::config::Journal;", "journal must not use config"),
         ("fantail", "attic.rs", "", "the room `attic` has no place"),
         ("bench", "main.rs", "use fantail_hub::Hub;", "bench must not use hub"),

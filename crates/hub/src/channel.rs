@@ -228,22 +228,22 @@ impl Channel {
         self.state.lock().settle()
     }
 
-    /// What the tail holds from `next` on, as far as `bytes` go. For channels whose tail is all there is.
-    pub fn page(&self, next: u64, bytes: usize) -> Page {
+    /// What the tail holds from `next` up to `until`, as far as `bytes` go. For channels whose tail is all there is.
+    pub fn page(&self, next: u64, until: Offset, bytes: usize) -> Page {
         self.read(|tail| {
             let lost = (next <= tail.floor().0).then(|| tail.floor());
             let mut room = bytes;
             let mut entries = Vec::new();
-            let mut until = tail.last();
-            for entry in tail.from(next) {
+            let mut end = until.min(tail.last()).max(lost.unwrap_or_default());
+            for entry in tail.from(next).take_while(|entry| entry.offset <= until) {
                 if room == 0 {
                     break;
                 }
                 room = room.saturating_sub(entry.message.cost());
-                until = entry.offset;
+                end = entry.offset;
                 entries.push(entry.clone());
             }
-            Page { next, lost, entries, until }
+            Page { next, lost, entries, until: end }
         })
     }
 

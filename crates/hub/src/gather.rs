@@ -306,7 +306,6 @@ struct Took<'a> {
     forgets_ends: bool,
     /// The channel's end, if it has ended.
     end: Option<Offset>,
-    room: usize,
     complete_to: Offset,
     items: &'a mut Vec<Item>,
 }
@@ -320,7 +319,7 @@ impl Took<'_> {
         floor <= self.until
     }
 
-    fn entries<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
+    fn entries<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>, mut room: usize) {
         for Entry { offset, number, message } in entries {
             if *offset > self.until {
                 break;
@@ -329,11 +328,11 @@ impl Took<'_> {
             if *offset <= self.past && passing && Some(*offset) != self.end {
                 continue;
             }
-            if self.room == 0 {
+            if room == 0 {
                 self.complete_to = self.complete_to.min(Offset(offset.0 - 1));
                 break;
             }
-            self.room = self.room.saturating_sub(message.cost());
+            room = room.saturating_sub(message.cost());
             let what = What::Is(*number, Arc::clone(message));
             self.items.push(Item { at: *offset, channel: self.channel, what });
         }
@@ -385,19 +384,19 @@ impl Gatherer {
                     past: progress.past(),
                     forgets_ends: profile.render.forgets_ends(),
                     end: tail.ended().then(|| tail.last()),
-                    room: share,
                     complete_to,
                     items: &mut self.items,
                 };
                 let floor = tail.floor();
                 if next > floor.0 {
-                    took.entries(tail.from(next));
+                    took.entries(tail.from(next), share);
                     return Some((took.complete_to, tail.earliest_alike(next)));
                 }
                 let mut next = next;
                 if channel.is_stored() {
-                    let page =
-                        pages.iter().find(|(of, page)| *of == index && page.next <= next && next <= page.until.0);
+                    // One that ends before it begins holds until the cursor stands where it ends.
+                    let due = progress.cursor.next();
+                    let page = pages.iter().find(|(of, page)| *of == index && page.next <= next && due <= page.until.0);
                     let (_, page) = page?;
                     read_to = Some(read_to.map_or(page.until, |until: Offset| until.min(page.until)));
                     if let Some(lost) = page.lost.filter(|lost| next <= lost.0) {
@@ -408,7 +407,8 @@ impl Gatherer {
                         next = lost.0 + 1;
                     }
                     let from = page.entries.partition_point(|entry| entry.offset.0 < next);
-                    took.entries(page.entries[from..].iter());
+                    // Pages hold little more than leaves together, however unlike the channels are.
+                    took.entries(page.entries[from..].iter(), usize::MAX);
                     if page.until < floor {
                         took.complete_to = took.complete_to.min(page.until);
                         return Some((took.complete_to, 0));
@@ -420,7 +420,7 @@ impl Gatherer {
                     }
                     next = floor.0 + 1;
                 }
-                took.entries(tail.from(next));
+                took.entries(tail.from(next), share);
                 Some((took.complete_to, progress.cursor.next()))
             });
             let Some((complete, alike)) = took else { return Gathered::Behind };

@@ -484,13 +484,13 @@ impl Hub {
         self.registry.get(name.as_str())
     }
 
-    /// A page of a stored channel's history. What is lost by then leaves the tail as well: a gap must stand where no cursor
+    /// A page of a stored channel's history, from `next` up to `until`. What is lost by then leaves the tail as well: a gap must stand where no cursor
     /// gets by without it, behind the floor of the tail.
     ///
     /// # Errors
     /// If the journal cannot be read.
-    pub async fn read(&self, channel: &Channel, next: u64, bytes: usize) -> Result<Page, ReadError> {
-        let page = self.journal.read(channel, next, bytes).await?;
+    pub async fn read(&self, channel: &Channel, next: u64, until: Offset, bytes: usize) -> Result<Page, ReadError> {
+        let page = self.journal.read(channel, next, until, bytes).await?;
         if let Some(lost) = page.lost {
             channel.forget(lost);
             self.count(channel.settle());

@@ -103,7 +103,8 @@ pub struct Head {
     pub bytes: u64,
 }
 
-/// A stretch of a channel's history: all that lies between `next` and `until`.
+/// A stretch of a channel's history: all that lies between `next` and `until`. One that ends before it begins says nothing of what
+/// stands from `next` on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// The first offset that was asked for.
@@ -139,8 +140,14 @@ pub trait Journal: Send + Sync + 'static {
     /// CANCEL SAFETY: dropping the future leaves open which of the messages were accepted, but none is accepted in part.
     fn append<'a>(&'a self, batch: &'a [Append<'a>]) -> Pending<'a, Vec<Result<Receipt, AppendError>>>;
 
-    /// What a channel holds from offset `next` on: at least one entry if there is any, and about `bytes` of them.
-    fn read<'a>(&'a self, channel: &'a Channel, next: u64, bytes: usize) -> Pending<'a, Result<Page, ReadError>>;
+    /// What a channel holds from offset `next` on, up to `until`: at least one entry if there is any, and about `bytes` of them.
+    fn read<'a>(
+        &'a self,
+        channel: &'a Channel,
+        next: u64,
+        until: Offset,
+        bytes: usize,
+    ) -> Pending<'a, Result<Page, ReadError>>;
 
     /// The first offset that is wanted; `None` if an id is not known (any more).
     fn find<'a>(&'a self, channel: &'a Channel, what: Seek<'a>) -> Pending<'a, Result<Option<u64>, ReadError>>;

@@ -9,6 +9,7 @@ pub mod channel;
 pub mod clock;
 pub mod floors;
 pub mod gather;
+pub mod history;
 pub mod hub;
 pub mod idempotency;
 pub mod journal;

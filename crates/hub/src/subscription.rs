@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use crate::channel::{Channel, Watcher};
 use crate::clock::Millis;
 use crate::gather::{Batch, Framing, Gathered, Gatherer, Pages, Profile, Progress, missing};
+use crate::history;
 use crate::hub::Hub;
 use crate::journal::ReadError;
 use crate::position::Position;
@@ -143,12 +144,11 @@ impl Subscription {
                 Gathered::Due(batch) => return Ok(Some(batch)),
                 Gathered::Nothing => return Ok(None),
                 Gathered::Behind => {
-                    pages.clear();
                     let channels = self.channels.iter().map(|channel| &**channel).enumerate();
-                    for (index, next) in missing(channels, &self.progress) {
-                        let page = self.hub.read(&self.channels[index], next, Batch::MAX_BYTES).await?;
-                        pages.push((index, page));
-                    }
+                    let behind = missing(channels, &self.progress).into_iter();
+                    let wanted: Vec<_> =
+                        behind.map(|(index, next)| (index, Arc::clone(&self.channels[index]), next)).collect();
+                    pages = history::read(&self.hub, &wanted, Batch::MAX_BYTES).await?;
                 }
             }
         }

@@ -49,6 +49,7 @@ enum State {
     Full {
         until: u64,
         refused: u64,
+        kill_at: Option<u64>,
     },
     /// There is room again.
     Recovering {
@@ -165,9 +166,15 @@ impl Nemesis {
                     self.state = State::Idle;
                 }
             }
-            State::Full { until, refused } => {
+            State::Full { until, refused, kill_at } => {
                 if now >= until {
                     self.free(refused, now, arena)?;
+                } else if kill_at.is_some_and(|at| now >= at) {
+                    self.done.kills += 1;
+                    arena.server.kill();
+                    arena.start()?;
+                    self.space.fill(0, &arena.server)?;
+                    self.state = State::Full { until, refused, kill_at: None };
                 }
             }
             State::Recovering { deadline, acknowledged, look_at } => {
@@ -189,11 +196,13 @@ impl Nemesis {
                 arena.server.signal(Signal::STOP);
                 self.state = State::Paused { until: now + time };
             }
-            Action::Fill { but, time } => {
+            Action::Fill { but, time, kill } => {
                 self.done.fills += 1;
+                arena.server.pad_log()?;
                 self.space.fill(but, &arena.server)?;
                 arena.only_full = true;
-                self.state = State::Full { until: now + time, refused: refused(arena) };
+                let kill_at = kill.then_some(now + time / 2);
+                self.state = State::Full { until: now + time, refused: refused(arena), kill_at };
             }
             Action::Damage { hard, down } => {
                 arena.held = true;

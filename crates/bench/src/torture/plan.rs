@@ -42,8 +42,8 @@ pub(super) enum Action {
     Cut { share: u8, hard: bool },
     /// This share of the subscribers reads nothing.
     Stall { share: u8, time: u64 },
-    /// No room but so many bytes.
-    Fill { but: u64, time: u64 },
+    /// No room but so many bytes; if `kill`, the server is killed in the middle of that and has to start without room.
+    Fill { but: u64, time: u64, kill: bool },
     /// An end, by SIGKILL or SIGTERM, and damage before the next start.
     Damage { hard: bool, down: u64 },
 }
@@ -75,7 +75,10 @@ impl fmt::Display for Action {
             Self::Stall { share, time } => {
                 write!(f, "stall {} % of the subscribers for {} ms", u32::from(share) * 100 / 256, ms(time))
             }
-            Self::Fill { but, time } => write!(f, "disk full but for {but} bytes for {} ms", ms(time)),
+            Self::Fill { but, time, kill } => {
+                let kill = if kill { ", with a kill -9 meanwhile" } else { "" };
+                write!(f, "disk full but for {but} bytes for {} ms{kill}", ms(time))
+            }
             Self::Damage { hard, down } => {
                 write!(f, "{}, damage, down {} ms", if hard { "kill -9" } else { "SIGTERM" }, ms(down))
             }
@@ -114,7 +117,10 @@ fn action(kind: Mischief, rng: &mut fastrand::Rng) -> Action {
         Mischief::Pause => Action::Pause { time: ms(50, 2500) },
         Mischief::Cut => Action::Cut { share: rng.u8(30..), hard: rng.bool() },
         Mischief::Stall => Action::Stall { time: ms(200, 4000), share: rng.u8(30..200) },
-        Mischief::Disk => Action::Fill { time: ms(1500, 4000), but: if rng.bool() { 0 } else { rng.u64(..512 << 10) } },
+        Mischief::Disk => {
+            let (time, but) = (ms(1500, 4000), if rng.bool() { 0 } else { rng.u64(..512 << 10) });
+            Action::Fill { but, time, kill: rng.u8(..3) == 0 }
+        }
         Mischief::Damage => Action::Damage { down: ms(0, 100), hard: rng.bool() },
     }
 }

@@ -14,6 +14,8 @@ use crate::procfs;
 
 /// Ports are taken from here, below those that the kernel hands out, so that no client gets one while the server is away.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
+/// What a file system gives to a file at a time.
+const BLOCK: u64 = 4096;
 /// How long a question about readiness may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -107,6 +109,13 @@ impl Server {
         let Some(id) = self.id() else { return (0, 0, 0) };
         let (now, most) = procfs::resident(&[id]);
         (now, most, fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count))
+    }
+
+    /// Fills up the last block of its log, so that what it has to say needs room of its own.
+    pub(super) fn pad_log(&self) -> anyhow::Result<()> {
+        let mut log = OpenOptions::new().append(true).open(&self.log).context("cannot write the server's log")?;
+        let over = log.metadata()?.len() % BLOCK;
+        log.write_all(&vec![b'\n'; (BLOCK - over) as usize]).context("cannot write the server's log")
     }
 
     /// Lines of its log that tell of a panic, and its last lines.

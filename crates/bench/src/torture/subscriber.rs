@@ -126,6 +126,10 @@ impl Subscriber {
     pub(super) fn settle(&mut self) {
         self.stalled_until = 0;
         self.leave_at = u64::MAX;
+        if self.habit == Habit::Slow {
+            // Its small buffer goes with the connection.
+            self.cut(false, 0);
+        }
         self.habit = if self.habit == Habit::Waiting { Habit::Waiting } else { Habit::Steady };
     }
 
@@ -195,8 +199,9 @@ impl Subscriber {
         let flushed = link.flush();
         let accepted = link.is_connected();
         if let Err(why) = flushed {
+            let had_begun = self.is_connected();
             self.leave(now);
-            return Err(why);
+            return if had_begun { Err(why) } else { Ok(false) };
         }
         self.readable = true;
         if now >= self.stalled_until && self.habit != Habit::Slow {

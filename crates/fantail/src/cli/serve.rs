@@ -56,7 +56,10 @@ pub(super) fn log_to_stderr(log: &Log) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(std::io::stderr().is_terminal())
+        // A line that cannot be written is lost: to say so on stderr would fail as well, and panic in the thread that had
+        // something to say. With a log on the disk that is full, that was the journal's.
+        .log_internal_errors(false);
     match log.format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

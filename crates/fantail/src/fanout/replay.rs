@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fantail_hub::journal::Page;
-use fantail_hub::{Batch, Channel, Hub, ReadError};
+use fantail_hub::history::{self, Wanted};
+use fantail_hub::{Batch, Hub};
 use tokio::runtime::Handle;
 
 use super::inbox::{Command, Inbox};
@@ -24,9 +24,6 @@ pub(super) struct Reader {
     pub(super) key: u32,
     pub(super) number: u64,
 }
-
-/// A channel of a connection: its place, and the first offset that is wanted.
-pub(super) type Wanted = (usize, Arc<Channel>, u64);
 
 /// What a shard has read for its connections.
 pub(super) struct Replay {
@@ -58,7 +55,7 @@ impl Replay {
         self.under_way += 1;
         let (hub, inbox) = (Arc::clone(&self.hub), Arc::clone(&self.inbox));
         self.runtime.spawn(async move {
-            let pages = match read(&hub, &wanted).await {
+            let pages = match history::read(&hub, &wanted, BYTES).await {
                 Ok(pages) => pages,
                 Err(error) => {
                     tracing::warn!(%error, "history cannot be read; its subscriber waits");
@@ -77,13 +74,4 @@ impl Replay {
     pub(super) fn done(&mut self) {
         self.under_way -= 1;
     }
-}
-
-async fn read(hub: &Hub, wanted: &[Wanted]) -> Result<Vec<(usize, Page)>, ReadError> {
-    let share = BYTES / wanted.len().max(1);
-    let mut pages = Vec::with_capacity(wanted.len());
-    for (index, channel, next) in wanted {
-        pages.push((*index, hub.read(channel, *next, share).await?));
-    }
-    Ok(pages)
 }

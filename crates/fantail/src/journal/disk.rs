@@ -324,12 +324,18 @@ impl Journal for DiskJournal {
         })
     }
 
-    fn read<'a>(&'a self, channel: &'a Channel, next: u64, bytes: usize) -> Pending<'a, Result<Page, ReadError>> {
+    fn read<'a>(
+        &'a self,
+        channel: &'a Channel,
+        next: u64,
+        until: Offset,
+        bytes: usize,
+    ) -> Pending<'a, Result<Page, ReadError>> {
         if !channel.is_stored() {
-            return Box::pin(std::future::ready(Ok(channel.page(next, bytes))));
+            return Box::pin(std::future::ready(Ok(channel.page(next, until, bytes))));
         }
         let (segments, name) = (Arc::clone(&self.segments), channel.name().clone());
-        let ((limits, now), until) = (self.limits(channel), self.counter());
+        let ((limits, now), until) = (self.limits(channel), until.min(self.counter()));
         Box::pin(
             self.readers.run(move || segments.page(name.as_str(), next, bytes, limits, now, until).map_err(unreadable)),
         )

@@ -55,7 +55,7 @@ fn channel(journal: &dyn Journal, name: &str) -> Arc<Channel> {
 }
 
 fn read(journal: &dyn Journal, channel: &Channel, next: u64, bytes: usize) -> Page {
-    let page = wait(journal.read(channel, next, bytes)).expect("the journal can be read");
+    let page = wait(journal.read(channel, next, crate::Offset(u64::MAX), bytes)).expect("the journal can be read");
     assert!(page.next == next && page.entries.is_sorted_by_key(|entry| entry.offset), "{page:?}");
     assert!(page.entries.iter().all(|entry| (next..=page.until.0).contains(&entry.offset.0)), "{page:?}");
     assert!(page.entries.iter().all(|entry| page.lost.is_none_or(|lost| lost < entry.offset)), "{page:?}");

@@ -80,8 +80,14 @@ impl Journal for MemoryJournal {
         Ok(())
     }
 
-    fn read<'a>(&'a self, channel: &'a Channel, next: u64, bytes: usize) -> Pending<'a, Result<Page, ReadError>> {
-        Box::pin(std::future::ready(Ok(channel.page(next, bytes))))
+    fn read<'a>(
+        &'a self,
+        channel: &'a Channel,
+        next: u64,
+        until: Offset,
+        bytes: usize,
+    ) -> Pending<'a, Result<Page, ReadError>> {
+        Box::pin(std::future::ready(Ok(channel.page(next, until, bytes))))
     }
 
     fn find<'a>(&'a self, channel: &'a Channel, what: Seek<'a>) -> Pending<'a, Result<Option<u64>, ReadError>> {

@@ -19,6 +19,8 @@ pub(crate) struct Archive {
     holes: Mutex<Vec<(u64, u64)>>,
     /// Entries in a page, at most.
     page: usize,
+    /// Pages that were asked for.
+    reads: AtomicU64,
 }
 
 #[derive(Default)]
@@ -30,7 +32,7 @@ pub(crate) struct Kept {
 impl Archive {
     pub(crate) fn new(page: usize) -> Self {
         let (counter, channels, holes) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
-        Self { epoch: Epoch::random(), counter, channels, holes, page }
+        Self { epoch: Epoch::random(), counter, channels, holes, page, reads: AtomicU64::new(0) }
     }
 
     /// Forgets the oldest of a channel.
@@ -48,14 +50,18 @@ impl Archive {
         self.holes.lock().unwrap().push((from, from + offsets));
     }
 
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn holes(&self) -> Vec<(u64, u64)> {
         self.holes.lock().unwrap().clone()
     }
 
-    fn page(&self, name: &str, next: u64) -> Page {
+    fn page(&self, name: &str, next: u64, upto: Offset, bytes: usize) -> Page {
         let mut channels = self.channels.lock().unwrap();
         let kept = channels.entry(name.to_owned()).or_default();
-        let mut until = self.counter.load(Ordering::SeqCst);
+        let mut until = self.counter.load(Ordering::SeqCst).min(upto.0);
         let mut lost = (next <= kept.floor).then_some(kept.floor);
         for (from, to) in self.holes() {
             let begin = lost.map_or(next, |lost| lost + 1);
@@ -68,12 +74,17 @@ impl Archive {
         }
         let begin = lost.map_or(next, |lost| lost + 1);
         let due = kept.entries.iter().filter(|entry| (begin..=until).contains(&entry.offset.0));
-        let entries: Vec<_> = due.take(self.page + 1).cloned().collect();
-        if let Some(left) = entries.get(self.page) {
-            until = left.offset.0 - 1;
+        let mut room = bytes;
+        let mut entries = Vec::new();
+        for entry in due {
+            if entries.len() == self.page || room == 0 {
+                until = entry.offset.0 - 1;
+                break;
+            }
+            room = room.saturating_sub(entry.message.cost());
+            entries.push(entry.clone());
         }
-        let entries = entries.into_iter().take(self.page).collect();
-        Page { next, lost: lost.map(Offset), entries, until: Offset(until) }
+        Page { next, lost: lost.map(Offset), entries, until: Offset(until.max(lost.unwrap_or_default())) }
     }
 }
 
@@ -126,8 +137,15 @@ impl Journal for Archive {
         Box::pin(std::future::ready(batch.iter().map(one).collect()))
     }
 
-    fn read<'a>(&'a self, channel: &'a Channel, next: u64, _: usize) -> Pending<'a, Result<Page, ReadError>> {
-        Box::pin(std::future::ready(Ok(self.page(channel.name().as_str(), next))))
+    fn read<'a>(
+        &'a self,
+        channel: &'a Channel,
+        next: u64,
+        until: Offset,
+        bytes: usize,
+    ) -> Pending<'a, Result<Page, ReadError>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        Box::pin(std::future::ready(Ok(self.page(channel.name().as_str(), next, until, bytes))))
     }
 
     fn find<'a>(&'a self, channel: &'a Channel, what: Seek<'a>) -> Pending<'a, Result<Option<u64>, ReadError>> {

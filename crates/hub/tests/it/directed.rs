@@ -307,8 +307,14 @@ impl Journal for Slow {
         self.0.health()
     }
 
-    fn read<'a>(&'a self, channel: &'a Channel, next: u64, bytes: usize) -> Pending<'a, Result<Page, ReadError>> {
-        self.0.read(channel, next, bytes)
+    fn read<'a>(
+        &'a self,
+        channel: &'a Channel,
+        next: u64,
+        until: Offset,
+        bytes: usize,
+    ) -> Pending<'a, Result<Page, ReadError>> {
+        self.0.read(channel, next, until, bytes)
     }
 
     fn find<'a>(&'a self, channel: &'a Channel, what: Seek<'a>) -> Pending<'a, Result<Option<u64>, ReadError>> {

@@ -65,7 +65,7 @@ fn op() -> impl Strategy<Value = Op> {
         prop_oneof![Just(Begin::Live), (0..9_usize).prop_map(Begin::Last), Just(Begin::Oldest), Just(Begin::Unknown)];
     let channel = 0..CHANNELS;
     prop_oneof![
-        8 => (channel.clone(), prop_oneof![8 => 0..40_usize, 1 => Just(5000)], prop::bool::weighted(0.03))
+        8 => (channel.clone(), prop_oneof![8 => 0..40_usize, 1 => Just(5000), 1 => Just(60_000)], prop::bool::weighted(0.03))
             .prop_map(|(channel, bytes, ends)| Op::Publish { channel, bytes, ends }),
         1 => (channel, 1..6_usize).prop_map(|(channel, messages)| Op::Forget { channel, messages }),
         1 => (0..4_u64).prop_map(|offsets| Op::Restart { offsets }),

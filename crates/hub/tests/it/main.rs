@@ -6,6 +6,7 @@ mod book;
 mod client;
 mod directed;
 mod dress;
+mod far;
 mod history;
 mod model;
 mod ops;

@@ -92,7 +92,7 @@ impl Source {
         if self.channel.read(|tail| tail.floor() > self.before) {
             return None;
         }
-        let entries = self.channel.page(self.before.0 + 1, usize::MAX).entries;
+        let entries = self.channel.page(self.before.0 + 1, Offset(u64::MAX), usize::MAX).entries;
         let mut events = entries.iter().filter(|entry| Facts::of(entry.message.data().as_bytes()).data);
         let last = events.nth(seen - 1).or(entries.last());
         Some(after(hub, last.map_or(self.before, |entry| entry.offset)))

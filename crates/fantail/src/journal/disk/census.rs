@@ -146,6 +146,7 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::super::query::model::{Step, Twin};
+    use super::*;
 
     #[test]
     fn channels_are_each_named_once_with_what_a_question_would_answer() {
@@ -159,7 +160,14 @@ mod tests {
         twin.limits.messages = 2;
         let mut found = Vec::new();
         let now = fantail_hub::Millis(twin.now);
-        twin.segments.channels(|_| twin.limits, now, |name, head| found.push((name.to_owned(), head))).unwrap();
+        let list = twin.segments.list();
+        let limits = |_: &str| twin.limits;
+        let census = Census { segments: list.segments(), general: list.general(), limits: &limits, now };
+        let taken = census.take(|resident| {
+            found.push((resident.name.to_owned(), resident.sweep.head()));
+            Ok(())
+        });
+        assert!(taken.is_ok());
         assert!(found.is_sorted_by_key(|(name, _)| super::super::index::hash(name)));
         found.sort_by(|a, b| a.0.cmp(&b.0));
         let expected = ["a", "b", "channel.of.somebody"]

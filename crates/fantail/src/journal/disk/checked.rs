@@ -3,9 +3,9 @@
 //! A block is 4092 bytes and the checksum of them, begun with the file's salt and the block's number: so a block from
 //! elsewhere does not pass. The first one begins with a magic, a version and the salt; content follows at [`START`].
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ pub struct Writer {
 impl Writer {
     /// Begins the file that will be at `path`.
     pub fn create(path: PathBuf, mark: Mark) -> io::Result<Self> {
-        let file = File::create(temporary(&path))?;
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(temporary(&path))?;
         let salt = fastrand::u32(..);
         let mut writer = Self { file, path, salt, blocks: 0, buffer: Vec::with_capacity(AHEAD * BLOCK), open: 0 };
         writer.write(&mark.magic)?;

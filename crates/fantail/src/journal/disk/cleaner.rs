@@ -256,7 +256,9 @@ impl Run {
                 return self.count == 0;
             }
         }
-        let fits = self.live + live <= most && channels <= MOST_CHANNELS && segment.last().0 - self.base.0 <= MOST_SPAN;
+        let fits = self.live + live <= most
+            && channels <= MOST_CHANNELS
+            && segment.last().0.saturating_sub(self.base.0) <= MOST_SPAN;
         if self.count > 0 && !fits {
             return false;
         }

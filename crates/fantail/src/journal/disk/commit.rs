@@ -8,11 +8,12 @@ mod tape;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use fantail_hub::idempotency::{Idempotency, Outcome};
 use fantail_hub::journal::Receipt;
-use fantail_hub::{AppendError, Clock, Epoch, Offset, Position};
+use fantail_hub::{AppendError, Clock, Epoch, Millis, Offset, Position};
 
 pub use tape::{Start, Tape};
 
@@ -23,6 +24,8 @@ use super::record::{Keyed, Record};
 
 /// Text and overhead that are taken from the queue at once, and about what is written at once.
 const BATCH: usize = 4 << 20;
+/// How far apart the times in a batch may lie: what a segment takes is asked of its index, which does not know the batch yet.
+const SPAN: Duration = Duration::from_hours(24);
 /// How often it looks whether a disk that refused has recovered, when nobody publishes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -57,7 +60,9 @@ struct Batch {
     placed: Vec<Placed>,
     /// How many of them are stored.
     stored: usize,
-    /// The last offset of those that are stored.
+    /// The time of the first of those.
+    first: Millis,
+    /// The last offset of those.
     last: Offset,
 }
 
@@ -76,6 +81,9 @@ enum Placed {
 struct Round {
     jobs: Vec<Job>,
     answers: Vec<Answers>,
+    /// Why a message of a job could not be kept. Those behind it in the job are not kept either: whoever repeats the job from
+    /// there on has them in the right order.
+    broken: Vec<Option<AppendError>>,
 }
 
 impl Round {
@@ -83,7 +91,8 @@ impl Round {
         // Every one of these is replaced.
         let unanswered = || Err(AppendError::Failing("the message was not decided".into()));
         let answers = jobs.iter().map(|job| job.items.iter().map(|_| unanswered()).collect()).collect();
-        Self { jobs, answers }
+        let broken = jobs.iter().map(|_| None).collect();
+        Self { jobs, answers, broken }
     }
 
     fn item(&self, (job, item): Place) -> &Item {
@@ -91,6 +100,9 @@ impl Round {
     }
 
     fn answer(&mut self, (job, item): Place, answer: Result<Receipt, AppendError>) {
+        if let Err(error @ (AppendError::Full(_) | AppendError::Failing(_))) = &answer {
+            self.broken[job].get_or_insert_with(|| error.clone());
+        }
         self.answers[job][item] = answer;
     }
 }
@@ -107,8 +119,8 @@ impl Committer {
         struct Abandon(Arc<Shared>);
         impl Drop for Abandon {
             fn drop(&mut self) {
-                if std::thread::panicking() {
-                    self.0.health.is_ill(&AppendError::Failing("its thread has failed; see the log".into()));
+                if thread::panicking() {
+                    self.0.health.is_ill(&AppendError::Failing("the thread that writes it has failed".into()));
                 }
                 self.0.queue.abandon();
             }
@@ -117,9 +129,15 @@ impl Committer {
         // There is always an open segment: where all others are cleaned away, its base still says how far the journal came.
         let ready = self.tape.make_ready(self.clock.now());
         self.note(&ready);
+        let mut together = false;
         loop {
-            match self.shared.queue.take(BATCH, PATIENCE) {
-                Taken::Jobs(jobs) => self.commit(jobs),
+            // A publisher that is alone is not kept waiting for others.
+            let gather = if together { self.tape.worth_waiting() } else { Duration::ZERO };
+            match self.shared.queue.take(BATCH, PATIENCE, gather) {
+                Taken::Jobs(jobs) => {
+                    together = jobs.len() > 1;
+                    self.commit(jobs);
+                }
                 Taken::Nothing if self.shared.health.get().is_err() => self.probe(),
                 Taken::Nothing => {}
                 Taken::Closed => break,
@@ -170,9 +188,15 @@ impl Committer {
             self.put(round, place, offset, None);
             return;
         }
-        if self.batch.bytes.len() >= BATCH || (self.batch.stored > 0 && self.tape.is_full(self.batch.bytes.len(), time))
-        {
+        let Batch { bytes, stored, first, .. } = &self.batch;
+        let is_full = || time.since(*first) > SPAN || self.tape.is_full(bytes.len(), time);
+        if bytes.len() >= BATCH || (*stored > 0 && is_full()) {
             self.flush(round);
+        }
+        if let Some(error) = round.broken[place.0].clone() {
+            self.shared.counts.refused(&error);
+            round.answer(place, Err(error));
+            return;
         }
         let ready = if self.batch.stored == 0 { self.tape.make_ready(time) } else { Ok(()) };
         if let Err(error) = reserved.clone().and(ready) {
@@ -196,6 +220,9 @@ impl Committer {
             self.keys.remember(item.channel.name(), key.clone(), outcome, item.draft.message.time());
         }
         if at.is_some() {
+            if self.batch.stored == 0 {
+                self.batch.first = item.draft.message.time();
+            }
             self.batch.stored += 1;
             self.batch.last = Offset(offset.0 + item.span() - 1);
         }

@@ -77,7 +77,8 @@ pub enum DirectoryError {
 }
 
 impl Directory {
-    /// Takes the directory at `path`, made if there is none.
+    /// Takes the directory at `path`, made if there is none. A new one is a journal's only when it was
+    /// [founded](Self::found).
     ///
     /// # Errors
     /// [`DirectoryError`].
@@ -96,10 +97,7 @@ impl Directory {
                     let what = "holds segments of a journal, but not the file `format` that belongs to them";
                     return Err(DirectoryError::Foreign { path: path.to_owned(), what });
                 }
-                let epoch = Epoch::random();
-                let text = format!("fantail-journal {VERSION}\nepoch {epoch}\n");
-                replace(path, FORMAT, text.as_bytes()).map_err(of("write", &name))?;
-                (epoch, true)
+                (Epoch::random(), true)
             }
             Err(source) => return Err(of("read", &name)(source)),
         };
@@ -109,6 +107,24 @@ impl Directory {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Notes that it is a journal's, if it was none before. That is the last thing to be done before anything is stored: a
+    /// first start that is cut off has begun nothing.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub fn found(&self) -> Result<(), DirectoryError> {
+        if !self.is_new {
+            return Ok(());
+        }
+        let text = format!("fantail-journal {VERSION}\nepoch {}\n", self.epoch);
+        let path = self.path.join(FORMAT);
+        replace(&self.path, FORMAT, text.as_bytes()).map_err(|source| DirectoryError::Io {
+            verb: "write",
+            path,
+            source,
+        })
     }
 
     /// Whether it was none before.
@@ -213,7 +229,10 @@ mod tests {
     fn directory_made_and_opened_again_keeps_its_epoch() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("a/data");
-        let epoch = Directory::open(&path).unwrap().epoch();
+        let new = Directory::open(&path).unwrap();
+        let epoch = new.epoch();
+        new.found().unwrap();
+        drop(new);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(Directory::open(&path).unwrap().epoch(), epoch);
         assert_ne!(Directory::open(&temp.path().join("b")).unwrap().epoch(), epoch);

@@ -8,6 +8,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 
 use fantail_hub::Offset;
 
@@ -76,10 +78,14 @@ pub enum Found {
 /// The file, for writing.
 #[derive(Debug)]
 pub struct Fence {
-    file: File,
+    file: Arc<File>,
     /// How often it was written.
     writes: u64,
     mark: Mark,
+    /// The reservation that is on the disk.
+    reserved: Offset,
+    /// A further one, and the thread that waits for the disk.
+    ahead: Option<(Offset, JoinHandle<io::Result<()>>)>,
 }
 
 impl Fence {
@@ -103,7 +109,7 @@ impl Fence {
         let file = options.open(directory.join(NAME))?;
         let slots = slots(&file)?;
         let writes = newest(&slots).map_or(0, |(writes, _)| writes);
-        let mut fence = Self { file, writes, mark };
+        let mut fence = Self { file: Arc::new(file), writes, mark, reserved: mark.reserved, ahead: None };
         fence.write(mark)?;
         // Both: what a damaged slot said is over, and the other one's is, too.
         fence.write(mark)?;
@@ -111,27 +117,55 @@ impl Fence {
         Ok(fence)
     }
 
-    /// What it says at present.
-    pub fn mark(&self) -> Mark {
-        self.mark
-    }
-
     /// Notes how far the journal has come, in one write.
     pub fn advance(&mut self, stored: Offset, given: Offset) -> io::Result<()> {
         self.write(Mark { stored, given, ..self.mark })
     }
 
-    /// Reserves offsets up to `upto`, on the disk.
+    /// Sees to it that offsets up to `upto` are reserved on the disk. When half of a stretch is used, a thread begins to wait
+    /// for the disk to have the next one; it is waited for here only if nothing is left.
     pub fn reserve(&mut self, upto: Offset) -> io::Result<()> {
-        let before = self.mark;
-        self.write(Mark { reserved: upto, ..before })?;
-        self.file.sync_data().inspect_err(|_| self.mark.reserved = before.reserved)
+        if self.ahead.as_ref().is_some_and(|(_, waiting)| waiting.is_finished()) {
+            // Where it failed, it is tried again, and nobody has to know as long as something is left.
+            let _ = self.settle();
+        }
+        if self.ahead.is_none() && upto.0 + AHEAD / 2 > self.reserved.0 {
+            let _ = self.reach(Offset(upto.0 + AHEAD));
+        }
+        while upto > self.reserved {
+            if self.ahead.is_none() {
+                self.reach(Offset(upto.0 + AHEAD))?;
+            }
+            self.settle()?;
+        }
+        Ok(())
     }
 
     /// Notes an orderly end, on the disk. All that was stored has to be there already.
     pub fn close(&mut self, given: Offset) -> io::Result<()> {
+        self.settle()?;
         self.write(Mark { clean: true, given, ..self.mark })?;
         self.file.sync_data()
+    }
+
+    /// Writes a further reservation and has a thread wait until it is on the disk.
+    fn reach(&mut self, upto: Offset) -> io::Result<()> {
+        let mark = Mark { reserved: upto, ..self.mark };
+        // Both: whichever half is damaged later, the other one knows of it.
+        self.write(mark)?;
+        self.write(mark)?;
+        let file = Arc::clone(&self.file);
+        let waiting = Builder::new().name("journal-fence".to_owned()).spawn(move || file.sync_data())?;
+        self.ahead = Some((upto, waiting));
+        Ok(())
+    }
+
+    /// Waits for the further reservation, if there is one.
+    fn settle(&mut self) -> io::Result<()> {
+        let Some((upto, waiting)) = self.ahead.take() else { return Ok(()) };
+        waiting.join().map_err(|_| io::Error::other("the thread that waits for the fence has failed"))??;
+        self.reserved = upto;
+        Ok(())
     }
 
     fn write(&mut self, mark: Mark) -> io::Result<()> {
@@ -214,10 +248,10 @@ mod tests {
             let expected = Mark { stored: Offset(n), given: Offset(n + 1), ..mark() };
             assert_eq!(Fence::read(temp.path()).unwrap(), Found::Whole(expected, false));
         }
-        fence.reserve(Offset(200)).unwrap();
+        fence.reserve(Offset(90)).unwrap();
         fence.close(Offset(14)).unwrap();
         let Found::Whole(found, false) = Fence::read(temp.path()).unwrap() else { panic!("it is whole") };
-        assert_eq!((found.stored, found.given, found.reserved), (Offset(12), Offset(14), Offset(200)));
+        assert_eq!((found.stored, found.given, found.reserved), (Offset(12), Offset(14), Offset(90 + AHEAD)));
         assert!(found.clean);
     }
 
@@ -243,5 +277,34 @@ mod tests {
         assert_eq!(Fence::read(temp.path()).unwrap(), Found::Damaged);
         Fence::begin(temp.path(), mark()).unwrap();
         assert_eq!(Fence::read(temp.path()).unwrap(), Found::Whole(mark(), false), "a new run puts both right");
+    }
+
+    #[test]
+    fn fence_of_which_half_is_used_reserves_more_without_waiting_for_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut fence = Fence::begin(temp.path(), Mark { reserved: Offset(2 * AHEAD), ..mark() }).unwrap();
+        let writes = fence.writes;
+        fence.reserve(Offset(AHEAD)).unwrap();
+        assert_eq!((fence.writes, fence.ahead.is_none()), (writes, true), "there is enough");
+        fence.reserve(Offset(AHEAD / 2 * 3 + 1)).unwrap();
+        assert!(fence.ahead.is_some() && fence.reserved == Offset(2 * AHEAD), "somebody else waits");
+        fence.reserve(Offset(9 * AHEAD)).unwrap();
+        assert_eq!(fence.reserved, Offset(10 * AHEAD), "nothing was left, so this one waited");
+    }
+
+    #[test]
+    fn reservation_is_known_whichever_half_is_damaged() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut fence = Fence::begin(temp.path(), mark()).unwrap();
+        fence.reserve(Offset(200)).unwrap();
+        let path = temp.path().join(NAME);
+        let whole = fs::read(&path).unwrap();
+        for at in [0, SLOT] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            let Found::Whole(found, true) = Fence::read(temp.path()).unwrap() else { panic!("half is damaged") };
+            assert_eq!(found.reserved, Offset(200 + AHEAD));
+        }
     }
 }

@@ -50,6 +50,11 @@ impl Holes {
         &self.list
     }
 
+    /// Whether all of it is known to be missing.
+    pub fn cover(&self, hole: Hole) -> bool {
+        self.list.iter().any(|known| known.after <= hole.after && hole.upto <= known.upto)
+    }
+
     /// Adds one, on the disk.
     pub fn add(&mut self, hole: Hole) -> io::Result<()> {
         self.list.push(hole);

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -71,7 +71,8 @@ impl LogFile {
     /// caller to sync.
     pub fn create(path: &Path, base: Offset, after: Offset) -> io::Result<Self> {
         // Not `create_new`: what a failed attempt left must not be in the way of the next.
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
         let salt = Salt(fastrand::u32(..));
         file.write_all_at(&header(base, after, salt), 0)?;
         Ok(Self { file: Arc::new(file), path: path.into(), base, after, salt })

@@ -28,8 +28,15 @@ pub trait Medium: Send {
     }
 
     /// Makes a new segment.
-    fn begin(&mut self, segments: &Segments, base: Offset, after: Offset, time: Millis) -> io::Result<Arc<Segment>> {
-        segments.begin(base, after, time)
+    fn begin(
+        &mut self,
+        segments: &Segments,
+        base: Offset,
+        after: Offset,
+        time: Millis,
+        wait: bool,
+    ) -> io::Result<Arc<Segment>> {
+        segments.begin(base, after, time, wait)
     }
 
     /// Moves the fence.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fantail_hub::channel::{Channel, Draft};
 use fantail_hub::journal::{Append, Receipt};
@@ -13,6 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// What may wait: KiB of text and overhead.
 const ROOM_KIB: usize = 16 << 10;
+
+/// While more is waited for: when nothing came for so long, nothing more comes.
+const LULL: Duration = Duration::from_micros(100);
 
 /// What becomes of each message of a request.
 pub type Answers = Vec<Result<Receipt, AppendError>>;
@@ -95,6 +98,8 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct State {
     jobs: VecDeque<Job>,
+    /// The committer waits for more, and looks by itself.
+    gathering: bool,
     closed: bool,
 }
 
@@ -125,16 +130,29 @@ impl Queue {
                 return None;
             }
             state.jobs.push_back(Job { items, answer, bytes, _room: room });
-            self.news.notify_one();
+            if !state.gathering {
+                self.news.notify_one();
+            }
         }
         answered.await.ok()
     }
 
-    /// Takes what waits, oldest first: at least one job, and about `bytes` of them.
-    pub fn take(&self, bytes: usize, patience: Duration) -> Taken {
+    /// Takes what waits, oldest first: at least one job, and about `bytes` of them. Once there is one, it waits for more as long
+    /// as they keep coming, and at most for `gather`.
+    pub fn take(&self, bytes: usize, patience: Duration, gather: Duration) -> Taken {
         let mut state = self.state.lock();
         if state.jobs.is_empty() && !state.closed {
             self.news.wait_for(&mut state, patience);
+        }
+        if !gather.is_zero() && !state.jobs.is_empty() {
+            let until = Instant::now() + gather;
+            state.gathering = true;
+            let mut before = 0;
+            while state.jobs.len() > before && !state.closed && Instant::now() < until {
+                before = state.jobs.len();
+                self.news.wait_for(&mut state, LULL);
+            }
+            state.gathering = false;
         }
         if state.jobs.is_empty() {
             return if state.closed { Taken::Closed } else { Taken::Nothing };

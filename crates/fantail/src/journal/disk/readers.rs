@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
@@ -105,7 +106,8 @@ impl Shared {
                 }
             };
             drop(state);
-            task();
+            // Whoever asked is told by the loss of its answer; the next one is to find a thread.
+            let _ = catch_unwind(AssertUnwindSafe(task));
         }
     }
 }
@@ -164,5 +166,14 @@ mod tests {
         }
         drop(readers);
         assert!(done.load(Ordering::SeqCst) <= THREADS + 1, "what nobody waits for is not read");
+    }
+
+    #[tokio::test]
+    async fn read_that_panics_takes_no_thread_with_it() {
+        let readers = Readers::start().unwrap();
+        for _ in 0..=THREADS {
+            readers.run::<()>(|| panic!("as the test wants it")).await.unwrap_err();
+        }
+        assert_eq!(readers.run(|| Ok(1)).await, Ok(1));
     }
 }

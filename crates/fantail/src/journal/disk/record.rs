@@ -302,7 +302,7 @@ mod tests {
         full().encode(SALT, &mut whole);
         for (at, byte, what) in [
             (24, 3, "its kind is unknown"),
-            (25, 15, "it has no channel, or flags that are unknown"),
+            (25, 31, "it has no channel, or flags that are unknown"),
             (26, 255, "its parts are longer than itself"),
             (28, 255, "its parts are longer than itself"),
             (29, 255, "its parts are longer than itself"),

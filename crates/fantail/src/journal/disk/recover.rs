@@ -23,8 +23,9 @@ use super::figures::Counts;
 use super::holes::Holes;
 use super::index::{Hole, Index, Rebuilt};
 use super::log::LogFile;
+use super::query::{At, Trouble};
 use super::segment::Segment;
-use super::segments::Segments;
+use super::segments::{List, Segments, StoreError};
 
 /// How many offsets may have been given out behind the last record where no fence says so: far more than anybody publishes
 /// to channels that are not stored between two messages that are.
@@ -78,6 +79,9 @@ pub fn recover(directory: &Directory, terms: Terms, counts: &Counts) -> Result<R
     let judged = judge(fence, last, directory.is_new());
     let mut holes = open_holes(path, &segments, last)?;
     for hole in bare.holes.into_iter().chain(judged.hole) {
+        if holes.cover(hole) {
+            continue;
+        }
         tracing::error!(
             after = %hole.after, upto = %hole.upto, directory = %path.display(),
             "messages may have been lost; whoever resumes from before is told of a gap"
@@ -89,7 +93,8 @@ pub fn recover(directory: &Directory, terms: Terms, counts: &Counts) -> Result<R
     }
     counts.holes(segments.list().holes().len());
 
-    let keys = recall(&segments, terms).map_err(of("read idempotency keys of"))?;
+    let keys = segments.ask(|list| recall(list, terms));
+    let keys = keys.map_err(|StoreError::Io { source, .. }| source).map_err(of("read idempotency keys of"))?;
     // One is left out: where everything begins that is not stored, and gaps are told, no message may stand.
     let given = Offset(judged.given.0 + u64::from(judged.given.0 > 0));
     let mark = Mark {
@@ -102,6 +107,7 @@ pub fn recover(directory: &Directory, terms: Terms, counts: &Counts) -> Result<R
     };
     let fence = Fence::begin(path, mark).map_err(of("write the fence of"))?;
     fs::File::open(path).and_then(|directory| directory.sync_all()).map_err(of("sync"))?;
+    directory.found()?;
     let start = Start { open: bare.open, stored: judged.stored, given, fence };
     Ok(Recovered { segments, unsealed: bare.unsealed, start, keys })
 }
@@ -130,7 +136,8 @@ fn judge(fence: Found, last: Offset, is_new: bool) -> Judged {
         return Judged { hole: None, stored: last, given: last };
     }
     let (upto, given) = match fence {
-        Found::Missing if is_new => (last, last),
+        // What a first start that was cut off left says nothing.
+        _ if is_new => (last, last),
         Found::Missing | Found::Damaged => {
             tracing::error!("the fence is missing or damaged: what the end of the journal held cannot be told");
             let given = Offset(last.0 + UNFENCED);
@@ -187,16 +194,16 @@ struct Taken {
 impl Takeover<'_> {
     fn take(&self, bare: Vec<LogFile>, sealed: Offset) -> io::Result<Taken> {
         let mut taken = Taken { last: sealed, open: None, unsealed: Vec::new(), holes: Vec::new() };
-        let count = bare.len();
+        // What a log holds that was not stored when the next one was begun had been refused, and could not be cut off.
+        let bounds: Vec<_> = bare.iter().skip(1).map(|next| next.after().min(self.bound)).collect();
         for (number, log) in bare.into_iter().enumerate() {
-            // What is sealed knows its end itself.
             let before = log.after();
-            if number > 0 && before > taken.last {
+            if before > taken.last {
                 taken.holes.push(Hole { after: taken.last, upto: before });
             }
             // Also where it holds nothing: what came before it may have been cleaned away since.
             taken.last = taken.last.max(before);
-            self.take_one(log, number + 1 == count, &mut taken)?;
+            self.take_one(log, bounds.get(number).copied(), &mut taken)?;
         }
         let list = self.segments.list();
         let newest = list.segments().iter().rev().find(|segment| segment.last() >= segment.base());
@@ -207,9 +214,11 @@ impl Takeover<'_> {
         Ok(taken)
     }
 
-    fn take_one(&self, log: LogFile, is_newest: bool, taken: &mut Taken) -> io::Result<()> {
+    /// Takes one over that holds nothing above `bound`, or is the newest.
+    fn take_one(&self, log: LogFile, bound: Option<Offset>, taken: &mut Taken) -> io::Result<()> {
+        let is_newest = bound.is_none();
         let size = log.size()?;
-        let rebuilt = Index::rebuild(&log, self.bound)?;
+        let rebuilt = Index::rebuild(&log, bound.unwrap_or(self.bound))?;
         #[cfg(feature = "faults")]
         let rebuilt = match crate::faults::offsets_reused(rebuilt.index.last()) {
             Some(bound) if is_newest => Index::rebuild(&log, bound)?,
@@ -245,13 +254,13 @@ impl Takeover<'_> {
 }
 
 /// Idempotency keys of the window, as many as are remembered: read from the newest segments on.
-fn recall(segments: &Segments, terms: Terms) -> io::Result<Idempotency> {
+fn recall(list: &List, terms: Terms) -> Result<Idempotency, Trouble> {
     let mut keys = Idempotency::new(terms.window, terms.keys);
     let since = terms.now.minus(terms.window);
     // Newest segment first, oldest key first in each.
     let mut recent = Vec::new();
     let mut count = 0;
-    for segment in segments.list().segments().iter().rev() {
+    for segment in list.segments().iter().rev() {
         if count >= terms.keys {
             break;
         }
@@ -260,7 +269,7 @@ fn recall(segments: &Segments, terms: Terms) -> io::Result<Idempotency> {
             continue;
         }
         let mut here = VecDeque::new();
-        segment.keyed(since, |record| {
+        let read = segment.keyed(since, |record| {
             let Some(keyed) = record.key else { return };
             let parsed = ChannelName::parse(record.channel).ok().zip(IdempotencyKey::parse(keyed.key));
             if let Some((channel, key)) = parsed {
@@ -269,7 +278,8 @@ fn recall(segments: &Segments, terms: Terms) -> io::Result<Idempotency> {
             if here.len() > terms.keys {
                 here.pop_front();
             }
-        })?;
+        });
+        read.at(segment)?;
         count += here.len();
         recent.push(here);
     }

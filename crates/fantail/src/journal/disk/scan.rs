@@ -10,6 +10,11 @@ use super::record::{Damage, Record, claim};
 /// Bytes that are read at once, unless a record is larger.
 const CHUNK: usize = 256 << 10;
 
+/// Bytes whose checksums may be taken in vain in one walk, and the largest record that is looked for in damage behind them. A
+/// publisher can write what looks like the beginnings of many large records into one message.
+const IN_VAIN: u64 = 2 << 30;
+const SMALL: u64 = 4 << 10;
+
 /// A walk.
 #[derive(Debug)]
 pub struct Scan<'a> {
@@ -23,6 +28,8 @@ pub struct Scan<'a> {
     buffer: Vec<u8>,
     /// Where `buffer` was read.
     start: u64,
+    /// Bytes that were read for nothing.
+    in_vain: u64,
 }
 
 /// What a walk comes to.
@@ -53,7 +60,7 @@ impl<'a> Scan<'a> {
     /// to be a record is none.
     pub fn new(log: &'a LogFile, position: u64, after: Offset, bound: Offset) -> io::Result<Self> {
         let size = log.size()?;
-        Ok(Self { log, position, after, bound, size, buffer: Vec::new(), start: 0 })
+        Ok(Self { log, position, after, bound, size, buffer: Vec::new(), start: 0, in_vain: 0 })
     }
 
     /// The next step; `None` at the end of the file.
@@ -63,7 +70,7 @@ impl<'a> Scan<'a> {
             return Ok(None);
         }
         let (after, bound, salt) = (self.after, self.bound, self.log.salt());
-        match self.try_record(position)? {
+        match self.try_record(position, u64::MAX)? {
             Ok((last, bytes)) => {
                 self.position += bytes as u64;
                 self.after = last;
@@ -81,15 +88,15 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Looks for a record at `position`, and gives its last offset and its bytes.
-    fn try_record(&mut self, position: u64) -> io::Result<Result<(Offset, usize), Damage>> {
+    /// Looks for a record of at most so many bytes at `position`, and gives its last offset and its bytes.
+    fn try_record(&mut self, position: u64, most: u64) -> io::Result<Result<(Offset, usize), Damage>> {
         let left = usize::try_from(self.size - position).unwrap_or(usize::MAX);
         let wanted = left.min(Record::LEAST);
         let Some((bytes, offset)) = claim(self.bytes(position, wanted)?) else {
             let why = if left < Record::LEAST { Damage::Short } else { Damage::Malformed("it is too short") };
             return Ok(Err(why));
         };
-        if bytes > left {
+        if bytes > left || bytes as u64 > most {
             return Ok(Err(Damage::Short));
         }
         // Before all its bytes are read: most places where no record begins are told so.
@@ -97,18 +104,23 @@ impl<'a> Scan<'a> {
             return Ok(Err(Damage::Malformed("its offset is not above the last one")));
         }
         let (salt, bound) = (self.log.salt(), self.bound);
-        Ok(Record::decode(self.bytes(position, bytes)?, salt).and_then(|(record, bytes)| {
+        let found = Record::decode(self.bytes(position, bytes)?, salt).and_then(|(record, bytes)| {
             if record.last() > bound {
                 return Err(Damage::Malformed("its offset is too high"));
             }
             Ok((record.last(), bytes))
-        }))
+        });
+        if found.is_err() {
+            self.in_vain += bytes as u64;
+        }
+        Ok(found)
     }
 
     /// The next place behind `position` where a record begins, or the end of the file.
     fn resume(&mut self, position: u64) -> io::Result<u64> {
         for place in position + 1..self.size {
-            if self.try_record(place)?.is_ok() {
+            let most = IN_VAIN.saturating_sub(self.in_vain).max(SMALL);
+            if self.try_record(place, most)?.is_ok() {
                 return Ok(place);
             }
         }
@@ -237,5 +249,27 @@ mod tests {
         let upto = positions[1] + 1000;
         assert!(matches!(scan.step().unwrap(), Some(Step::Damaged { upto: found, .. }) if found == upto));
         assert!(matches!(scan.step().unwrap(), Some(Step::Found { record, .. }) if record.data == large));
+    }
+
+    #[test]
+    fn damage_that_looks_like_many_large_records_is_not_read_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, positions) = log(&dir.path().join("a.log"), 1);
+        // Each place claims the whole rest: 4 TiB in all.
+        let (claims, rest) = (100_000, 40 << 20);
+        let mut bytes = Vec::new();
+        for claim in 0..claims {
+            bytes.extend_from_slice(&((rest - 40 * claim) as u32).to_le_bytes());
+            bytes.extend_from_slice(&[b'x'; 4]);
+            bytes.extend_from_slice(&2_u64.to_le_bytes());
+            bytes.resize(bytes.len() + 24, b'x');
+        }
+        bytes.resize(rest + 64, b'x');
+        record(2, "2").encode(log.salt(), &mut bytes);
+        log.append(positions[1], &bytes).unwrap();
+        let mut scan = Scan::new(&log, positions[1], Offset(1), Offset(100)).unwrap();
+        assert!(matches!(scan.step().unwrap(), Some(Step::Damaged { .. })));
+        assert!(scan.in_vain < IN_VAIN + SMALL * claims as u64, "{} bytes", scan.in_vain);
+        assert!(matches!(scan.step().unwrap(), Some(Step::Found { record, .. }) if record.data == "2"));
     }
 }

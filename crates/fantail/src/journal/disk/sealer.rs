@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use fantail_hub::AppendError;
@@ -63,6 +64,18 @@ impl Sealer {
 
     /// Seals until it is closed; calls `sealed` after each.
     pub fn run(&self, mut sealed: impl FnMut()) {
+        /// Whoever waits for room must not wait for a thread that is gone.
+        struct Gone<'a>(&'a Sealer);
+        impl Drop for Gone<'_> {
+            fn drop(&mut self) {
+                if thread::panicking() {
+                    self.0.state.lock().trouble =
+                        Some(AppendError::Failing("the thread that seals segments has failed".into()));
+                    self.0.changed.notify_all();
+                }
+            }
+        }
+        let _gone = Gone(self);
         let mut state = self.state.lock();
         while !state.closed {
             let Some(segment) = state.waiting.front().map(Arc::clone) else {
@@ -77,7 +90,9 @@ impl Sealer {
                     state.waiting.pop_front();
                     state.trouble = None;
                     self.changed.notify_all();
+                    drop(state);
                     sealed();
+                    state = self.state.lock();
                 }
                 Err(error) => {
                     if state.trouble.is_none() {
@@ -97,5 +112,25 @@ impl Sealer {
     pub fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use fantail_hub::{Millis, Offset};
+
+    use super::*;
+
+    #[test]
+    fn sealer_that_is_gone_lets_nobody_wait_for_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = Arc::new(Segments::open(dir.path()).unwrap().segments);
+        let new = |base| segments.begin(Offset(base), Offset(base - 1), Millis(0), false).unwrap();
+        let sealer = Sealer::new(Arc::clone(&segments), vec![new(1), new(2), new(3)]);
+        let run = catch_unwind(AssertUnwindSafe(|| sealer.run(|| panic!("as the test wants it"))));
+        assert!(run.is_err());
+        assert!(matches!(sealer.room(), Err(AppendError::Failing(_))));
     }
 }

@@ -4,7 +4,7 @@ mod found;
 mod mend;
 mod viewed;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,6 @@ use thiserror::Error;
 pub use found::Found;
 pub use viewed::{Viewed, stems};
 
-use super::census::Census;
 use super::index::{Hole, Index};
 use super::log::{LogError, LogFile, START};
 use super::query::{Query, Trouble};
@@ -102,7 +101,8 @@ impl Segments {
         self.ask(|list| Query::new(list, name, limits, now).head())
     }
 
-    fn ask<T>(&self, query: impl Fn(&List) -> Result<T, Trouble>) -> Result<T, StoreError> {
+    /// Asks all of them. An index that turns out to be damaged is made again, and it is asked anew.
+    pub(super) fn ask<T>(&self, query: impl Fn(&List) -> Result<T, Trouble>) -> Result<T, StoreError> {
         loop {
             let list = self.list();
             let Trouble { segment, source } = match query(&list) {
@@ -118,12 +118,20 @@ impl Segments {
         }
     }
 
-    /// Makes a new open segment and puts it at the end; syncs the directory. The segment before it stays readable as it is
-    /// until it is [sealed](Self::seal).
-    pub fn begin(&self, base: Offset, after: Offset, time: Millis) -> io::Result<Arc<Segment>> {
-        let log = LogFile::create(&Stem::new(base).log(&self.dir), base, after)?;
-        log.sync()?;
-        self.sync()?;
+    /// Makes a new open segment and puts it at the end. The segment before it stays readable as it is until it is
+    /// [sealed](Self::seal). Where `wait`, its file is on the disk when this returns; where not, a machine that goes down
+    /// may leave none of it, which a start can tell by what comes before and after, and by the fence.
+    pub fn begin(&self, base: Offset, after: Offset, time: Millis, wait: bool) -> io::Result<Arc<Segment>> {
+        let path = Stem::new(base).log(&self.dir);
+        let made = LogFile::create(&path, base, after).and_then(|log| {
+            if wait {
+                log.sync()?;
+                self.sync()?;
+            }
+            Ok(log)
+        });
+        // Half a segment in the middle of the one that goes on would be in the way of the next start.
+        let log = made.inspect_err(|_| _ = fs::remove_file(&path))?;
         Ok(self.push(log, Index::new(base, time), START))
     }
 
@@ -145,25 +153,6 @@ impl Segments {
         let sealed = Segment::sealed(&self.dir, stem, &self.files, false)?;
         self.replace(std::slice::from_ref(segment), Some(Arc::new(sealed)));
         Ok(())
-    }
-
-    /// Goes through all channels in the order of their names' hashes, in bounded memory, and calls `each` with what `limits`
-    /// keep of one. What was dropped to its floor has no name any more and is left out.
-    pub fn channels(
-        &self,
-        limits: impl Fn(&str) -> Limits,
-        now: Millis,
-        mut each: impl FnMut(&str, Head),
-    ) -> Result<(), StoreError> {
-        let list = self.list();
-        let census = Census { segments: list.segments(), general: list.general(), limits: &limits, now };
-        let took = census.take(|resident| {
-            if !resident.name.is_empty() {
-                each(resident.name, resident.sweep.head());
-            }
-            Ok(())
-        });
-        took.map_err(|trouble| StoreError::Io { path: trouble.segment.index_path().to_owned(), source: trouble.source })
     }
 
     /// Puts `new` in the place of the run `old`; nothing, if somebody was faster.

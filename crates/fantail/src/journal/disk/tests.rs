@@ -104,7 +104,7 @@ impl Node {
         let until = self.journal.counter();
         let mut told = Vec::new();
         while next <= until.0 {
-            let page = wait(self.journal.read(&channel, next, 300)).unwrap();
+            let page = wait(self.journal.read(&channel, next, until, 300)).unwrap();
             assert!(page.until.0 >= next, "a page that leads nowhere: {page:?}");
             if let Some(lost) = page.lost {
                 // Several in a row are one to whoever reads.

@@ -101,12 +101,15 @@ impl Plan {
             to.index.write(&stem.index(segments.dir()), to.log.salt(), to.end)?;
             fs::rename(temporary(&path), &path)?;
             segments.sync()?;
-            Ok(to)
+            let new = Arc::new(Segment::sealed(segments.dir(), stem, segments.files(), false)?);
+            self.segments.iter().try_for_each(|segment| segment.retire())?;
+            Ok((to, new))
         });
-        let to = match written {
-            Ok(to) => to,
+        let (to, new) = match written {
+            Ok(written) => written,
             Err(error) => {
-                // Most likely there is no room: then it is not to be held by a half.
+                // Most likely there is no room: then it is not to be held by a half. And what is not in the list is not to be
+                // found by a start beside what takes its place otherwise.
                 let index = stem.index(segments.dir());
                 for left in [&path, &temporary(&path), &index, &temporary(&index)] {
                     remove(left)?;
@@ -114,13 +117,12 @@ impl Plan {
                 return Err(error);
             }
         };
-        let new = Arc::new(Segment::sealed(segments.dir(), stem, segments.files(), false)?);
-        for segment in &self.segments {
-            segment.retire()?;
-        }
         // Where nothing is left that anybody could ask for, the new one is only there while the old ones are taken away. The
-        // oldest stays: from where it begins on, holes are remembered.
-        let blank = self.first > 0 && to.index.is_blank() && self.is_general_elsewhere(segments, new.general());
+        // oldest stays: from where it begins on, holes are remembered. So does the newest: the open one is known to follow it.
+        let blank = self.first > 0
+            && to.index.is_blank()
+            && self.is_general_elsewhere(segments, new.general())
+            && segments.list().segments().iter().any(|other| other.is_sealed() && other.base() > last);
         if !segments.replace(&self.segments, (!blank).then_some(new)) {
             remove(&stem.index(segments.dir()))?;
             remove(&path)?;

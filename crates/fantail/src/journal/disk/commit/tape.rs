@@ -1,12 +1,13 @@
 //! Where the committer writes: the open segment, the fence, and the segments that come after. Knows bytes and offsets, and
 //! neither publishers nor what is in a batch.
 
+use std::fs;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fantail_hub::{AppendError, Millis, Offset};
 
-use super::super::fence::{self, Fence};
+use super::super::fence::Fence;
 use super::super::health::refusal;
 use super::super::log::{LogFile, START};
 use super::super::medium::Medium;
@@ -15,6 +16,9 @@ use super::super::sealer::Sealer;
 use super::super::segment::Segment;
 use super::super::segments::Segments;
 use super::Shared;
+
+/// The longest that a batch is kept for more to come.
+const MOST_WAIT: Duration = Duration::from_millis(2);
 
 /// What a probe of a disk that refused writes: as much as was refused, within these.
 const PROBE: std::ops::RangeInclusive<usize> = 4 << 10..=1 << 20;
@@ -45,8 +49,10 @@ pub struct Tape {
     /// Bytes after which a segment is full.
     full: u64,
     /// Where a full one is next tried to be left: later than `full` if that failed.
-    leave: u64,
+    limit: u64,
     fsync: bool,
+    /// How long the disk was last waited for.
+    last_sync: Duration,
     /// Bytes of the last batch that could not be written.
     failed: usize,
 }
@@ -76,7 +82,26 @@ impl Tape {
             let log = segment.log()?.clone();
             Some(Open { segment, log, end, torn: false })
         });
-        Self { segments, sealer, medium, shared, fence, open, stored, given, full, leave: full, fsync, failed: 0 }
+        Self {
+            segments,
+            sealer,
+            medium,
+            shared,
+            fence,
+            open,
+            stored,
+            given,
+            full,
+            limit: full,
+            fsync,
+            last_sync: Duration::ZERO,
+            failed: 0,
+        }
+    }
+
+    /// How long it is worth to wait for more to write at once: as long as waiting for the disk takes, within reason.
+    pub fn worth_waiting(&self) -> Duration {
+        self.last_sync.min(MOST_WAIT)
     }
 
     /// Sees to it that so many offsets can be given: what the fence reserves is on the disk before it is used.
@@ -84,11 +109,7 @@ impl Tape {
     /// # Errors
     /// If it cannot be. What is not stored may be given offsets all the same; what is stored must not.
     pub fn reserve(&mut self, offsets: u64) -> Result<(), AppendError> {
-        let wanted = self.given.0 + offsets;
-        if wanted <= self.fence.mark().reserved.0 {
-            return Ok(());
-        }
-        self.fence.reserve(Offset(wanted + fence::AHEAD)).map_err(|error| refusal(&error))
+        self.fence.reserve(Offset(self.given.0 + offsets)).map_err(|error| refusal(&error))
     }
 
     /// Gives the next offset, and with it the `span - 1` behind it.
@@ -121,7 +142,7 @@ impl Tape {
     pub fn is_full(&self, bytes: usize, time: Millis) -> bool {
         let Some(open) = &self.open else { return true };
         let position = open.end + bytes as u64;
-        position >= self.leave || !self.fits(open, position, time)
+        position >= self.limit || !self.fits(open, position, time)
     }
 
     fn fits(&self, open: &Open, position: u64, time: Millis) -> bool {
@@ -150,7 +171,7 @@ impl Tape {
                 if open.end >= self.full + self.full / 4 || !self.fits(open, open.end, time) {
                     return Err(error);
                 }
-                self.leave = open.end + self.full / 16;
+                self.limit = open.end + self.full / 16;
                 Ok(())
             }
         }
@@ -159,20 +180,33 @@ impl Tape {
     /// Leaves the open segment to the sealer and begins another.
     fn begin(&mut self, time: Millis) -> Result<(), AppendError> {
         self.sealer.room()?;
-        let mut base = Offset(self.stored.0 + 1);
-        if self.segments.list().segments().iter().any(|segment| segment.base() == base) {
-            // One was left before anything was written to it.
-            base = Offset(self.given.0 + 1);
+        if let Some(empty) = self.open.take_if(|open| open.end == START) {
+            // It could not go on anyway, and the next one may have its name.
+            self.leave(empty);
         }
         // Many offsets may have been given since to what is not stored.
-        let base = base.max(Offset(self.given.0.saturating_sub(u64::from(u32::MAX / 2))));
-        let segment = self.medium.begin(&self.segments, base, self.stored, time).map_err(|error| refusal(&error))?;
+        let base = self.given.0.saturating_sub(u64::from(u32::MAX / 2));
+        let base = Offset(base.max(self.stored.0 + 1));
+        let segment =
+            self.medium.begin(&self.segments, base, self.stored, time, self.fsync).map_err(|error| refusal(&error))?;
         let log = segment.log().expect("a new segment is not sealed").clone();
         if let Some(old) = self.open.replace(Open { segment, log, end: START, torn: false }) {
-            self.sealer.add(old.segment);
+            self.leave(old);
         }
-        self.leave = self.full;
+        self.limit = self.full;
         Ok(())
+    }
+
+    /// Leaves a segment to the sealer. One to which nothing was written is nothing.
+    fn leave(&self, open: Open) {
+        if open.end > START {
+            self.sealer.add(open.segment);
+            return;
+        }
+        self.segments.replace(std::slice::from_ref(&open.segment), None);
+        if let Err(error) = fs::remove_file(open.log.path()) {
+            tracing::warn!(file = %open.log.path().display(), %error, "an empty log stays until the next start");
+        }
     }
 
     /// Writes a batch to the open segment, as durably as is promised, and moves the fence behind `last`.
@@ -188,7 +222,8 @@ impl Tape {
             }
             let begun = Instant::now();
             self.medium.sync(&open.log).map_err(|error| (error, true))?;
-            self.shared.counts.synced(begun.elapsed());
+            self.last_sync = begun.elapsed();
+            self.shared.counts.synced(self.last_sync);
             Ok(())
         });
         let fenced = synced
@@ -230,7 +265,7 @@ impl Tape {
 
     fn give_up(&mut self) {
         if let Some(open) = self.open.take() {
-            self.sealer.add(open.segment);
+            self.leave(open);
         }
     }
 
@@ -251,10 +286,10 @@ impl Tape {
 
     /// Puts everything on the disk, and says so in the fence.
     pub fn close(&mut self) {
-        let synced = match &self.open {
-            Some(open) => self.medium.sync(&open.log),
-            None => Ok(()),
-        };
+        let list = self.segments.list();
+        // Also those that wait to be sealed.
+        let mut logs = list.segments().iter().filter_map(|segment| segment.log());
+        let synced = logs.try_for_each(|log| self.medium.sync(log)).and_then(|()| self.segments.sync());
         if let Err(error) = synced.and_then(|()| self.fence.close(self.given)) {
             tracing::error!(%error, "cannot put the end of the journal on the disk; the next start will look for losses");
         }

@@ -56,7 +56,7 @@ pub(in crate::journal::disk) struct Twin {
 impl Twin {
     pub(in crate::journal::disk) fn new(dir: &Path, limits: Limits) -> Self {
         let segments = Segments::open(dir).unwrap().segments;
-        segments.begin(Offset(1), Offset(0), Millis(0)).unwrap();
+        segments.begin(Offset(1), Offset(0), Millis(0), false).unwrap();
         let cleaner = Cleaner::new(3000, 1000);
         Self { segments, said: Default::default(), counter: 0, now: 1_000_000, limits, cleaner, end: START }
     }
@@ -126,7 +126,7 @@ impl Twin {
                 }
                 // What is not stored takes offsets too.
                 self.counter += 2;
-                self.segments.begin(Offset(self.counter + 1), Offset(self.counter), Millis(self.now)).unwrap();
+                self.segments.begin(Offset(self.counter + 1), Offset(self.counter), Millis(self.now), false).unwrap();
                 self.end = START;
                 if seal {
                     self.segments.seal(&last).unwrap();
@@ -165,14 +165,17 @@ impl Twin {
         });
         let message = Message::kept(record.time, record.kind, record.data, record.event, record.id);
         self.said[channel].push((
-            Entry { offset: record.offset, number: record.offset.0, message: Arc::new(message) },
+            Entry {
+                offset: record.offset,
+                number: if record.kind.ends() { 0 } else { record.offset.0 },
+                message: Arc::new(message),
+            },
             record.clears,
         ));
         if record.then_end {
             self.counter += 1;
             let message = Message::kept(record.time, Kind::End, "", None, None);
-            self.said[channel]
-                .push((Entry { offset: record.last(), number: record.last().0, message: Arc::new(message) }, false));
+            self.said[channel].push((Entry { offset: record.last(), number: 0, message: Arc::new(message) }, false));
         }
     }
 

@@ -136,7 +136,8 @@ impl<'a> View<'a> {
                 };
                 match self.entry(name, posting, bytes) {
                     Ok(message) => {
-                        let (offset, number) = (posting.offset, posting.offset.0);
+                        let offset = posting.offset;
+                        let number = if message.kind().ends() { 0 } else { offset.0 };
                         out.push(Entry { offset, number, message: Arc::new(message) });
                     }
                     Err(why) => {

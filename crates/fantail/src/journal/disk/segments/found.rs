@@ -57,6 +57,11 @@ pub(super) fn open(dir: &Path) -> Result<Found, LogError> {
                     let made = mend::remake(dir, stem, &segments.files, None, upto);
                     sealed.push(Arc::new(made.map_err(|source| LogError::Io { path, source })?));
                 }
+                // It was begun when the machine went down, and nothing of it was on the disk. What stood in it, if
+                // anything did, is told by the log behind it, or by the fence.
+                Err(LogError::Header { path }) if sealed.is_empty() && stem.run.is_none() && is_empty(&path) => {
+                    fs::remove_file(&path).map_err(|source| LogError::Io { path, source })?;
+                }
                 Err(error @ LogError::Header { .. }) => {
                     let upto = stem.run.map_or(upto, |run| run.last);
                     if upto < Offset::MAX {
@@ -73,6 +78,10 @@ pub(super) fn open(dir: &Path) -> Result<Found, LogError> {
     bare.reverse();
     segments.change(|list| (list.segments, list.between) = (sealed, holes));
     Ok(Found { segments, bare, broken })
+}
+
+fn is_empty(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.len() == 0)
 }
 
 /// Takes away what a crash left half done, and names the logs that count, ascending.

@@ -194,3 +194,63 @@ fn segment_cut_before_others_is_a_loss_between_them() {
     all[3] = Told::Lost(lost);
     assert!(node.history("a", 1) == all, "the fourth is lost and all others are there");
 }
+
+#[test]
+fn newest_sealed_segment_that_is_gone_is_a_loss_before_the_open_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(temp.path()));
+    let data = "x".repeat(2000);
+    let offsets: Vec<u64> = (0..7).map(|_| node.publish("a", &data)).collect();
+    drop(node);
+    let open = log_of(temp.path());
+    let mut logs: Vec<_> = fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    logs.retain(|path| path.extension().is_some_and(|extension| extension == "log") && *path != open);
+    let gone = logs.into_iter().max().unwrap();
+    // It is not there if the process went before it was sealed.
+    let _ = fs::remove_file(gone.with_extension("idx"));
+    fs::remove_file(gone).unwrap();
+    for _ in 0..2 {
+        let node = Node::open(settings(temp.path()));
+        let told = node.history("a", 1);
+        assert!(told.iter().filter(|told| matches!(told, Told::Said(..))).count() < offsets.len());
+        assert!(told.iter().any(|told| matches!(told, Told::Lost(_))), "a loss is silent");
+        assert_eq!(node.journal.figures().holes, 1);
+    }
+}
+
+#[test]
+fn log_of_which_the_machine_left_nothing_but_a_name_is_taken_away() {
+    let (temp, all) = unsealed();
+    let open = log_of(temp.path());
+    fs::write(&open, b"").unwrap();
+    assert!(judge(temp.path(), &all, "nothing but a name") < all.len());
+    assert_eq!(Node::open(settings(temp.path())).journal.figures().damaged, 0);
+    assert!(!open.exists());
+}
+
+#[test]
+fn index_with_any_block_damaged_still_gives_its_idempotency_keys() {
+    let temp = tempfile::tempdir().unwrap();
+    let many = Settings { segment: 1 << 16, keys: 5000, ..settings(temp.path()) };
+    let node = Node::open(many.clone());
+    let publish = |node: &Node, n: u64| node.try_publish("a", said("x"), Some(&format!("k{n}"))).unwrap();
+    let keyed = (0..).take_while(|&n| {
+        publish(&node, n);
+        node.journal.figures().segments == 1
+    });
+    let keyed = keyed.count() as u64;
+    while !node.journal.segments().list().segments()[0].is_sealed() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(node);
+    let index = log_of(temp.path()).with_file_name("00000000000000000001.idx");
+    let whole = fs::read(&index).unwrap();
+    assert!(whole.len() > 3 * 4096);
+    for at in (100..whole.len()).step_by(4096) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 4;
+        fs::write(&index, &bytes).unwrap();
+        let node = Node::open(many.clone());
+        assert!((0..keyed).all(|n| publish(&node, n).duplicate), "byte {at}");
+    }
+}

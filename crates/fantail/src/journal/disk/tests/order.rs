@@ -1,5 +1,8 @@
 //! Many publishers at once.
 
+use fantail_hub::Kind;
+use fantail_hub::channel::Addition;
+
 use super::*;
 
 #[test]
@@ -90,4 +93,28 @@ fn publisher_that_leaves_before_its_answer_leaves_nothing_uncounted() {
     node.publish("memory.a", "x");
     let counted = node.hub.counters().bytes.load(Ordering::Relaxed);
     assert_eq!((channel.info().messages, counted), (21, channel.info().bytes));
+}
+
+#[test]
+fn clock_that_leaps_within_a_batch_begins_another_segment() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(temp.path()));
+    let channel = node.hub.open(&name("a")).unwrap();
+    let at = |now| Append {
+        channel: &channel,
+        addition: Addition {
+            said: said("x"),
+            kind: Kind::Data,
+            then_end: false,
+            clears: false,
+            traits: Traits::default(),
+        },
+        limits: Limits::default(),
+        key: None,
+        now,
+    };
+    let year = Duration::from_hours(365 * 24);
+    let batch = [Millis(0), Millis(0).plus(year), Millis(0).plus(2 * year), Millis(7)].map(at);
+    assert!(wait(node.journal.append(&batch)).iter().all(Result::is_ok));
+    assert_eq!(node.journal.segments().list().segments().len(), 3);
 }

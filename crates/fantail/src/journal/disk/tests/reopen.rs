@@ -158,3 +158,39 @@ fn closed_journal_refuses_messages_and_is_read_all_the_same() {
     let other = Node::open(settings(temp.path()));
     assert_eq!(other.history("a", 1), all, "the directory is free");
 }
+
+#[test]
+fn files_in_a_directory_that_everybody_may_enter_are_for_the_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let temp = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let node = Node::open(settings(temp.path()));
+    fill(&node);
+    drop(node);
+    for entry in std::fs::read_dir(temp.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", entry.path().display());
+    }
+}
+
+#[test]
+fn first_start_that_was_cut_off_anywhere_is_a_first_start_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(temp.path()));
+    let left = killed(&node);
+    drop(node);
+    for log in fs::read_dir(left.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        if log.extension().is_some_and(|extension| extension == "log") {
+            fs::remove_file(log).unwrap();
+        }
+    }
+    // The order in which they come, backwards.
+    for name in ["format", "fence"] {
+        fs::remove_file(left.path().join(name)).unwrap();
+        let again = tempfile::tempdir().unwrap();
+        copy(left.path(), again.path()).unwrap();
+        let node = Node::open(settings(again.path()));
+        assert_eq!((node.journal.figures().holes, node.publish("a", "x")), (0, 1), "without {name}");
+    }
+}
