@@ -34,6 +34,7 @@ mod long_wait;
 mod passing;
 mod program;
 mod publish;
+mod push_stream_page;
 mod push_stream_polls;
 mod push_stream_subscriber;
 mod reconnect;
