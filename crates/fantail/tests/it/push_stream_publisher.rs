@@ -355,9 +355,7 @@ fn push_stream_refused_body_is_not_the_next_request() {
         assert!(matches!(answer.status, 400 | 403), "{answer:?}");
         client.send(inner);
         // The connection is closed, or goes on behind the body.
-        if !client.is_closed_or_silent() {
-            panic!("something answered what was a body: {:?}", client.rest());
-        }
+        assert!(client.is_closed_or_silent(), "something answered what was a body: {:?}", client.rest());
     }
     assert_eq!(figures(&server, "smuggled"), None);
 }
@@ -398,6 +396,50 @@ fn push_stream_channels_are_named_by_the_route() {
     assert_eq!(channels("/host", &[("Host", "App.Example:8080")]), "app.example");
     assert_eq!(channels("/header", &[("X-Room", "a"), ("Cookie", "x=1; room=b")]), "ab");
     assert_eq!(channels("/peer", &[]), "127.0.0.1");
+}
+
+#[test]
+fn push_stream_publish_by_default_is_answered_with_its_place() {
+    let sub =
+        "[[route]]\npath = '= /poll'\naction = 'push_stream'\nsubscriber = 'polling'\nchannels_path = '$arg_id'\n";
+    let server = TestServer::start(&format!("{}{sub}", config("", "store_messages = true")));
+    let place = |answer: &Answer| ["etag", "last-modified"].map(|name| answer.head.get(name).map(str::to_owned));
+    let first = place(&server.public().request("POST", "/pub?id=a/b", &[], b"1"));
+    let second = place(&server.public().request("POST", "/pub?id=a", &[], b"2"));
+    let [Some(tag), Some(time)] = first else { panic!("it is not told: {first:?}") };
+    let headers = [("If-None-Match", tag.as_str()), ("If-Modified-Since", &time)];
+    let answer = server.public().request("GET", "/poll?id=a", &headers, b"");
+    assert_eq!((answer.text().as_str(), place(&answer)), ("2", second.clone()));
+    assert_eq!(server.public().request("GET", "/poll?id=b", &headers, b"").status, 304);
+    assert_eq!(place(&server.public().get("/pub?id=a")), [None, None], "it is no message's");
+}
+
+#[test]
+fn push_stream_channel_on_disk_is_deleted_and_begins_anew() {
+    let temp = tempfile::tempdir().expect("a directory");
+    let sub =
+        "[[route]]\npath = '= /ev'\naction = 'push_stream'\nsubscriber = 'eventsource'\nchannels_path = '$arg_id'\n";
+    let config = config("strict = true\nchannel_inactivity_time = '1s'", "store_messages = true");
+    let server = TestServer::start(&format!("[journal]\nurl = 'disk:{}'\n{config}{sub}", temp.path().display()));
+    let replayed = |count: usize| {
+        let mut client = server.public();
+        client.ask("GET", "/ev?id=a.b9", &[], b"");
+        let mut stream = client.stream_of("text/event-stream; charset=utf-8");
+        (0..count).map(|_| stream.event().data).collect::<Vec<_>>()
+    };
+    for data in ["1", "2"] {
+        assert_eq!(ask(&server, "POST", "/pub?id=a", data).0, 200);
+    }
+    assert_eq!(replayed(2), ["1", "2"]);
+    // It leaves the memory, and is there all the same.
+    server.until_stat("channels", 0);
+    assert_eq!(figures(&server, "a"), Some((2, 2, 0)));
+    assert_eq!(ask(&server, "DELETE", "/admin?id=a", "").0, 200);
+    assert_eq!((figures(&server, "a"), ask(&server, "DELETE", "/admin?id=a", "").0), (None, 404));
+    server.until_stat("channels", 0);
+    assert_eq!((figures(&server, "a"), ask(&server, "DELETE", "/admin?id=a", "").0), (None, 404));
+    assert_eq!(ask(&server, "POST", "/pub?id=a", "3").0, 200);
+    assert_eq!(replayed(1), ["3"], "newcomers are not told of the deletion");
 }
 
 /// A client whose answer was read.
