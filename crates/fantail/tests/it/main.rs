@@ -30,6 +30,7 @@ mod http2;
 mod journal_cli;
 mod keeping;
 mod leaving;
+mod locations;
 mod long_wait;
 mod passing;
 mod program;
