@@ -23,7 +23,7 @@ mod variables;
 mod wildcard;
 
 pub use answer::{ChannelInfo, Format, Head, Summary, Worker};
-pub use cursor::{Place, Seen, Start, Stored};
+pub use cursor::{Place, Seen};
 pub use event::ChannelEvent;
 pub use event_source::EventSource;
 pub use explain::{DELETED, EXPLAIN, Refusal};
