@@ -23,14 +23,14 @@ mod variables;
 mod wildcard;
 
 pub use answer::{ChannelInfo, Format, Head, Summary, Worker};
-pub use cursor::{Place, Seen, Start, Stored};
+pub use cursor::{Place, Seen};
 pub use event::ChannelEvent;
 pub use event_source::EventSource;
 pub use explain::{DELETED, EXPLAIN, Refusal};
 pub use handshake::{VERSIONS, check_handshake};
 pub use look::Look;
 pub use media_type::media_type;
-pub use mode::{MODE, Mode};
+pub use mode::{MODE, mode};
 pub use padding::{Filler, pad};
 pub use path::{Asked, Requested, Scope, channel_id, channel_name};
 pub use template::{Entry, Template};

@@ -28,7 +28,7 @@ use super::captures::Captures;
 use super::takeover::Slot;
 use crate::config::{self, Config, Endpoint, Expression, Pattern, Route};
 use crate::dialect::push_stream::headers::{self, Methods};
-use crate::dialect::push_stream::{Asked, EXPLAIN, Mode, Refusal};
+use crate::dialect::push_stream::{Asked, EXPLAIN, Refusal};
 use ask::Ask;
 pub use census::Census;
 use publisher::Publisher;
@@ -63,14 +63,8 @@ impl PushStream {
         let expression = |text: &Option<String>| Expression::parse(text.as_deref()?, &groups).ok();
         let kind = match Endpoint::of(route)? {
             Endpoint::Publisher(kind) => Kind::Publisher(Publisher::new(kind, route)),
+            Endpoint::Subscriber(config::Subscriber::WebSocket) => return None,
             Endpoint::Subscriber(mode) => {
-                let mode = match mode {
-                    config::Subscriber::Streaming => Mode::Streaming,
-                    config::Subscriber::Polling => Mode::Polling,
-                    config::Subscriber::LongPolling => Mode::LongPolling,
-                    config::Subscriber::EventSource => Mode::EventSource,
-                    config::Subscriber::WebSocket => return None,
-                };
                 Kind::Subscriber(Box::new(Subscriber::new(site, config, route, mode, expression)))
             }
             Endpoint::Statistics => Kind::Statistics,

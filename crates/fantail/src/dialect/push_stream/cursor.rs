@@ -1,5 +1,5 @@
-//! Where a subscriber goes on: what its request says about that, which stored message it begins with, and what an answer to a poll
-//! says so that the next one can go on. Knows messages as times, tags and ids alone.
+//! Where a subscriber goes on: what its request says about that, and what an answer to a poll says so that the next one can go on.
+//! Knows messages as times, tags and ids alone; which of them there are is not known here.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -18,15 +18,6 @@ pub struct Place {
     pub tag: u64,
 }
 
-/// A message that a channel still has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored<'a> {
-    /// Where it stands.
-    pub place: Place,
-    /// The publisher's own id.
-    pub event_id: Option<&'a str>,
-}
-
 /// What a request says it has seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seen {
@@ -36,16 +27,6 @@ pub struct Seen {
     pub tag: Option<u64>,
     /// A message's event id.
     pub event_id: Option<Box<[u8]>>,
-}
-
-/// Where one channel's replay begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Start {
-    /// How many of its stored messages are passed over, the oldest first.
-    pub skip: usize,
-    /// Whether an event id was asked for that none of them has, so that something may be missing. Never strictly: there the client
-    /// is left to believe that it has seen everything.
-    pub unknown: bool,
 }
 
 impl Seen {
@@ -60,50 +41,6 @@ impl Seen {
             tag: tag.and_then(number),
             event_id: decoded(event_id).filter(|id| !id.is_empty()).map(Into::into),
         }
-    }
-
-    /// Where to begin in a channel that has these messages, oldest first, and of which the newest `backtrack` are wanted.
-    ///
-    /// A backtrack counts alone, whatever was seen. By default an event id counts before it: a client that comes back has the
-    /// path that it first came with. If nobody knows the id any more the backtrack is what it gets.
-    pub fn start<'a>(
-        &self,
-        backtrack: usize,
-        stored: impl ExactSizeIterator<Item = Stored<'a>> + Clone,
-        strict: bool,
-    ) -> Start {
-        let length = stored.len();
-        let newest = length - backtrack.min(length);
-        let known = |skip| Start { skip, unknown: false };
-        if strict && backtrack > 0 {
-            return known(newest);
-        }
-        if backtrack > 0 && self.event_id.is_none() {
-            return known(newest);
-        }
-        // An id that an older message than the time has tells of an older place: the first that fits decides.
-        let time = self.time.filter(|_| backtrack == 0);
-        let start = stored.enumerate().find_map(|(at, message)| self.begins(time, &message).map(|after| at + after));
-        match start {
-            Some(skip) => known(skip),
-            None => Start { skip: newest, unknown: !strict && self.event_id.is_some() },
-        }
-    }
-
-    /// Whether a replay begins at this message (0) or behind it (1).
-    fn begins(&self, time: Option<u64>, message: &Stored<'_>) -> Option<usize> {
-        if let (Some(seen), Some(id)) = (&self.event_id, message.event_id)
-            && **seen == *id.as_bytes()
-        {
-            return Some(1);
-        }
-        let Place { time: at, tag } = message.place;
-        let time = time?;
-        if at > time {
-            return Some(0);
-        }
-        let seen = self.tag.filter(|seen| at == time && tag >= *seen)?;
-        Some(usize::from(tag == seen))
     }
 
     /// What an answer with these messages tells as its place: the newest of them, but none older than what was seen before.
@@ -151,17 +88,6 @@ mod tests {
         Seen::read(Some(time.as_bytes()), Some(tag.as_bytes()), Some(event_id.as_bytes()))
     }
 
-    /// Five messages: a, b and c in the first second, d without an id and e in later ones.
-    fn start(seen: &Seen, backtrack: usize, strict: bool) -> Start {
-        let stored = [(0, 1, Some("a")), (0, 3, Some("b")), (0, 4, Some("c")), (2, 1, None), (3, 1, Some("e"))];
-        let stored = stored.map(|(time, tag, event_id)| Stored { place: Place { time: AT + time, tag }, event_id });
-        seen.start(backtrack, stored.into_iter(), strict)
-    }
-
-    fn skipped(seen: &Seen, backtrack: usize) -> [usize; 2] {
-        [true, false].map(|strict| start(seen, backtrack, strict).skip)
-    }
-
     #[test]
     fn seen_is_read_from_dates_tags_and_ids() {
         let date = |time: &str| seen(time, "", "").time;
@@ -181,81 +107,6 @@ mod tests {
         assert_eq!((id(""), id("e%201"), id("e+1")), (None, Some(b"e 1"[..].into()), Some(b"e+1"[..].into())));
         assert_eq!(Seen::read(None, None, None), Seen::default());
         assert_eq!(Seen::read(None, None, Some(b"%FF")).event_id, Some(b"\xff"[..].into()));
-    }
-
-    #[test]
-    fn start_with_a_backtrack_is_that_many_before_the_end() {
-        for (backtrack, skip) in [(1, 4), (2, 3), (5, 0), (6, 0), (usize::MAX, 0)] {
-            assert_eq!(skipped(&Seen::default(), backtrack), [skip; 2]);
-            assert_eq!(skipped(&seen(DATE, "1", ""), backtrack), [skip; 2], "the time does not matter");
-        }
-    }
-
-    #[test]
-    fn start_without_anything_is_the_end() {
-        assert_eq!(skipped(&Seen::default(), 0), [5; 2]);
-        assert_eq!(skipped(&seen("", "1", ""), 0), [5; 2], "a tag alone says nothing");
-    }
-
-    #[test]
-    fn start_by_id_is_behind_its_message() {
-        for (id, skip) in [("a", 1), ("c", 3), ("e", 5), ("A", 5), ("zz", 5)] {
-            assert_eq!(skipped(&seen("", "", id), 0), [skip; 2], "{id}");
-        }
-    }
-
-    #[test]
-    fn start_by_time_is_at_the_first_later_one() {
-        for (time, tag, skip) in [
-            (AT - 1, "", 0),
-            (AT - 1, "9", 0),
-            (AT, "", 3),
-            (AT, "0", 0),
-            (AT, "1", 1),
-            (AT, "2", 1),
-            (AT, "3", 2),
-            (AT, "4", 3),
-            (AT, "5", 3),
-            (AT + 1, "1", 3),
-            (AT + 2, "", 4),
-            (AT + 2, "1", 4),
-            (AT + 2, "0", 3),
-            (AT + 3, "1", 5),
-            (AT + 9, "", 5),
-        ] {
-            assert_eq!(skipped(&seen(&http_date(time), tag, ""), 0), [skip; 2], "{time} {tag}");
-        }
-    }
-
-    #[test]
-    fn start_by_id_and_time_is_the_first_that_fits() {
-        assert_eq!(skipped(&seen(&http_date(AT + 2), "", "a"), 0), [1; 2]);
-        assert_eq!(skipped(&seen(&http_date(AT), "1", "c"), 0), [1; 2]);
-        assert_eq!(skipped(&seen(DATE, "", "unknown"), 0), [3; 2]);
-    }
-
-    #[test]
-    fn start_by_id_counts_before_a_backtrack_unless_strict() {
-        assert_eq!(skipped(&seen("", "", "c"), 1), [4, 3]);
-        assert_eq!(skipped(&seen(DATE, "", "unknown"), 1), [4, 4]);
-        assert_eq!(skipped(&seen(DATE, "", "e"), 3), [2, 5]);
-    }
-
-    #[test]
-    fn start_by_an_unknown_id_is_told_unless_strict() {
-        for (id, backtrack, strict, unknown) in [
-            ("x", 0, false, true),
-            ("x", 2, false, true),
-            ("x", 0, true, false),
-            ("a", 0, false, false),
-            ("", 0, false, false),
-        ] {
-            assert_eq!(start(&seen("", "", id), backtrack, strict).unknown, unknown, "{id} {backtrack} {strict}");
-        }
-        let newest = seen(&http_date(AT + 3), "1", "x");
-        assert_eq!(start(&newest, 0, false), Start { skip: 5, unknown: false }, "the time tells where it stands");
-        let nothing = std::iter::empty::<Stored<'_>>();
-        assert_eq!(seen(DATE, "", "").start(3, nothing, true), Start { skip: 0, unknown: false });
     }
 
     #[test]
