@@ -142,6 +142,17 @@ fn second_value_for_all_is_reported() {
 }
 
 #[test]
+fn setting_of_a_location_that_is_one_for_all_is_left_out() {
+    let import =
+        server("location / { push_stream_subscriber; push_stream_channels_path a; send_timeout 5s; access_log b; }");
+    let left = |name: &str| {
+        import.report.entries.iter().any(|entry| entry.text.starts_with(name) && entry.verdict == Verdict::LeftOut)
+    };
+    assert!(left("send_timeout") && left("access_log"), "{}", import.report);
+    assert!(!import.toml.contains("stall_limit"));
+}
+
+#[test]
 fn report_of_a_directive_stands_once_whatever_becomes_of_it() {
     for example in examples() {
         let import = import(&example.join("nginx.conf"), Some(Path::new("/etc/nginx"))).unwrap();

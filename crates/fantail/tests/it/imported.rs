@@ -133,14 +133,20 @@ impl Site {
     }
 }
 
-/// The location that nginx chooses, and what holds there.
-fn asked(nginx: &Nginx, path: &str) -> (String, String) {
+/// The head and the body of nginx's answer.
+fn answer(nginx: &Nginx, path: &str) -> (String, String) {
     let mut socket = TcpStream::connect(nginx.address).expect("nginx listens");
     socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
     write!(socket, "GET {path} HTTP/1.0\r\nHost: a\r\n\r\n").expect("nginx reads");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).expect("nginx answers");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{path}: {answer}"));
+    (head.to_owned(), body.to_owned())
+}
+
+/// The location that nginx chooses, and what holds there.
+fn asked(nginx: &Nginx, path: &str) -> (String, String) {
+    let (head, body) = answer(nginx, path);
     if !head.starts_with("HTTP/1.1 200") {
         return ("none".to_owned(), String::new());
     }
@@ -189,4 +195,46 @@ fn imported_locations_are_chosen_and_inherit_as_in_nginx() {
     }
     assert!(answered > 1000, "{answered} paths were answered");
     assert!(unreached > 0, "no location was hidden by another");
+}
+
+/// An argument in nginx's syntax, with quotes or without.
+fn argument(random: &mut Random) -> String {
+    let quote = random.of(&["", "'", "\""]);
+    let anywhere = ["a", "b", "\\n", "\\t", "\\r", "\\\\", "\\\"", "\\'", "\\d", "\\;", "\u{fc}"];
+    let within = ["#", "}", ";", " ", "{", "\n", "\t", "\\\n"];
+    let behind = ["#", "}", "\"", "'"];
+    let mut text = String::new();
+    for index in 0..random.below(8) + usize::from(quote.is_empty()) {
+        text.push_str(match (random.below(3), quote) {
+            (0, "'") => random.of(&[&within[..], &["\""]].concat()),
+            (0, "\"") => random.of(&[&within[..], &["'"]].concat()),
+            (0, _) if index > 0 => random.of(&behind),
+            _ => random.of(&anywhere),
+        });
+    }
+    format!("{quote}{text}{quote}")
+}
+
+#[test]
+fn imported_words_are_those_that_nginx_reads() {
+    let mut random = Random(0x0123_4567_89ab_cdef);
+    let folder = tempfile::tempdir().unwrap();
+    let arguments: Vec<String> = (0..300).map(|_| argument(&mut random)).collect();
+    let (mut answers, mut push) = (String::new(), String::new());
+    for (number, argument) in arguments.iter().enumerate() {
+        let _ = writeln!(answers, "location = /{number} {{ return 200 {argument};}}");
+        let _ = writeln!(
+            push,
+            "location = /{number} {{ push_stream_subscriber; push_stream_channels_path a; push_stream_footer_template {argument};}}"
+        );
+    }
+    let main = folder.path().join("nginx.conf");
+    fs::write(&main, format!("events {{}}\nhttp {{ server {{ listen 8080;\n{push}\n}} }}")).unwrap();
+    let config = Config::from_toml(&import(&main, None).unwrap().toml).unwrap();
+    let nginx = Nginx::serve(&answers);
+    for (number, argument) in arguments.iter().enumerate() {
+        let (head, body) = answer(&nginx, &format!("/{number}"));
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert_eq!(chosen(&config, &format!("/{number}")).1, body, "{argument}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The directives of nginx's reverse proxy, its upstreams, and what other gateways stand in their place.
 
 use super::Fate::{Left, Mapped, Other, Same};
-use super::Value::{Any, Count, Flag, Size, Time};
+use super::Value::{Any, Count, Flag, Size, SomeCount, Time};
 use super::{Fate, HTTP, IF, Known, LIMIT_EXCEPT, LOCATION, MANY, MORE, MSL, SERVER, UPSTREAM, known};
 
 const CACHE: Fate = Left("Fantail caches nothing");
@@ -94,7 +94,7 @@ pub(super) const DIRECTIVES: &[Known] = &[
     known("proxy_ssl_certificate_key", MSL, (1, 1), Any, TLS),
     known("proxy_ssl_trusted_certificate", MSL, (1, 1), Any, TLS),
     known("upstream", HTTP | MANY, (1, 1), Any, Mapped),
-    known("keepalive", UPSTREAM, (1, 1), Count, Mapped),
+    known("keepalive", UPSTREAM, (1, 1), SomeCount, Mapped),
     known("keepalive_time", MSL | UPSTREAM, (1, 1), Time, Other("a connection is kept for as long as it is used")),
     known("least_conn", UPSTREAM, (0, 0), Any, Same("each request goes to the server with the fewest")),
     known(
@@ -114,7 +114,7 @@ pub(super) const DIRECTIVES: &[Known] = &[
     known("memcached_pass", LOCATION | IF, (1, 1), Any, GATEWAY),
     known("fastcgi_param", HTTP | SERVER | LOCATION | MANY, (2, 3), Any, GATEWAY),
     known("fastcgi_index", MSL, (1, 1), Any, GATEWAY),
-    known("fastcgi_split_path_info", LOCATION, (1, 1), Any, GATEWAY),
+    known("fastcgi_split_path_info", MSL, (1, 1), Any, GATEWAY),
     known("uwsgi_param", MSL | MANY, (2, 3), Any, GATEWAY),
     known("scgi_param", MSL | MANY, (2, 3), Any, GATEWAY),
 ];

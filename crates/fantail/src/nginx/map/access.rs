@@ -31,7 +31,7 @@ pub(super) fn guards<'t>(location: &Location<'t>) -> Vec<&'t Directive> {
         guards.extend(scope.last(name).filter(|directive| directive.first() != "off"));
     }
     guards.extend(scope.last("ssl_verify_client").filter(|directive| directive.first() == "on"));
-    guards.extend(scope.own("secure_link_secret"));
+    guards.extend(scope.last("secure_link_secret"));
     guards.extend(scope.own("limit_except"));
     for level in scope.levels() {
         guards.extend(level.iter().filter(|directive| is_refusal(directive)));

@@ -8,7 +8,7 @@ use super::super::tree::Directive;
 use super::super::value;
 use super::push_stream::Role;
 use super::servers::Server;
-use super::{Door, Mapper, access, is_carried, nchan, proxy, push_stream};
+use super::{Door, Mapper, access, is_carried, nchan, proxy, push_stream, settings};
 
 /// How the locations of a server are carried over.
 pub(super) struct Way<'s, 't> {
@@ -119,6 +119,7 @@ impl<'t> Mapper<'t> {
             }
         }
         self.within(location);
+        settings::location(self, &location.scope);
         for condition in location.scope.inner().iter().filter(|inner| inner.name == "if") {
             self.condition(condition, push.is_some() || nchan.is_some());
         }

@@ -125,6 +125,22 @@ pub(super) fn server(mapper: &mut Mapper<'_>, scope: &Scope<'_>) {
     }
 }
 
+/// What a location that is carried over has of its own and Fantail has for all.
+pub(super) fn location(mapper: &mut Mapper<'_>, scope: &Scope<'_>) {
+    let for_all =
+        ["client_body_timeout", "send_timeout", "keepalive_timeout", "set_real_ip_from", "chunked_transfer_encoding"];
+    for directive in scope.inner() {
+        match directive.name.as_str() {
+            "access_log" => access_log(mapper, directive),
+            "error_log" => mapper.ledger.changed(directive, "there is one log, to standard error"),
+            name if for_all.contains(&name) => {
+                mapper.ledger.left(directive, "there is one value for all, which is that of the server");
+            }
+            _ => {}
+        }
+    }
+}
+
 fn access_log(mapper: &mut Mapper<'_>, directive: &Directive) {
     if directive.first() == "off" {
         mapper.ledger.carried(directive, "Fantail writes no access log");
