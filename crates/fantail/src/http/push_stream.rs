@@ -14,6 +14,7 @@ mod start;
 mod statistics;
 mod styles;
 mod subscriber;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub use census::Census;
 use publisher::Publisher;
 pub use site::Site;
 use subscriber::Subscriber;
+use websocket::WebSocket;
 
 /// One route.
 #[derive(Debug)]
@@ -49,6 +51,7 @@ pub struct PushStream {
 enum Kind {
     Publisher(Publisher),
     Subscriber(Box<Subscriber>),
+    WebSocket(Box<WebSocket>),
     Statistics,
 }
 
@@ -63,14 +66,17 @@ impl PushStream {
         let kind = match Endpoint::of(route)? {
             Endpoint::Publisher(kind) => Kind::Publisher(Publisher::new(kind, route)),
             Endpoint::Subscriber(mode) => {
-                let mode = match mode {
-                    config::Subscriber::Streaming => Mode::Streaming,
-                    config::Subscriber::Polling => Mode::Polling,
-                    config::Subscriber::LongPolling => Mode::LongPolling,
-                    config::Subscriber::EventSource => Mode::EventSource,
-                    config::Subscriber::WebSocket => return None,
-                };
-                Kind::Subscriber(Box::new(Subscriber::new(site, config, route, mode, expression)))
+                let subscriber =
+                    |mode| Kind::Subscriber(Box::new(Subscriber::new(site, config, route, mode, expression)));
+                match mode {
+                    config::Subscriber::Streaming => subscriber(Mode::Streaming),
+                    config::Subscriber::Polling => subscriber(Mode::Polling),
+                    config::Subscriber::LongPolling => subscriber(Mode::LongPolling),
+                    config::Subscriber::EventSource => subscriber(Mode::EventSource),
+                    config::Subscriber::WebSocket => {
+                        Kind::WebSocket(Box::new(WebSocket::new(site, config, route, expression)))
+                    }
+                }
             }
             Endpoint::Statistics => Kind::Statistics,
         };
@@ -100,6 +106,7 @@ impl PushStream {
         match &self.kind {
             Kind::Publisher(publisher) => publisher.answer(self, app, &ask, body).await,
             Kind::Subscriber(subscriber) => subscriber.answer(self, app, slot, &ask).await,
+            Kind::WebSocket(socket) => socket.answer(self, app, slot, &ask).await,
             Kind::Statistics => statistics::answer(self, app, &ask).await,
         }
     }

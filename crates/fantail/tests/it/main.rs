@@ -36,6 +36,7 @@ mod program;
 mod publish;
 mod push_stream_polls;
 mod push_stream_subscriber;
+mod push_stream_websocket;
 mod reconnect;
 mod relay;
 mod resume;
