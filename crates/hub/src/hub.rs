@@ -76,6 +76,8 @@ pub struct Publish<'a> {
 pub struct Published {
     /// Where the message stands.
     pub position: Position,
+    /// When it was accepted; of a duplicate, when it came again.
+    pub time: Millis,
     /// Subscriptions of this node in the channel at that moment.
     pub subscribers: u32,
     /// It had been published before, under the same key.
@@ -645,7 +647,8 @@ impl Hub {
         if self.held() > self.limits.memory {
             self.relieve(false);
         }
-        Published { position: receipt.position, subscribers: receipt.subscribers, duplicate: receipt.duplicate }
+        let Receipt { position, subscribers, duplicate } = receipt;
+        Published { position, time: now, subscribers, duplicate }
     }
 
     fn count(&self, growth: isize) {

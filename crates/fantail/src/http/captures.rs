@@ -1,6 +1,7 @@
 //! What the regular expression of a route found in a path: its groups, by number and by name.
 
 use crate::config::Regex;
+use crate::dialect::push_stream::Groups;
 
 /// The groups of a route's regular expression, and the path that they are parts of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +36,16 @@ impl<'t> Captures<'t> {
             let name = name.map_or_else(|| number.to_string(), str::to_owned);
             Some((format!("${name}"), self.group(number)?))
         })
+    }
+}
+
+impl Groups for Captures<'_> {
+    fn numbered(&self, number: usize) -> Option<&[u8]> {
+        self.group(number)
+    }
+
+    fn named(&self, name: &str) -> Option<&[u8]> {
+        self.name(name)
     }
 }
 

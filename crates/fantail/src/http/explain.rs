@@ -2,12 +2,13 @@
 
 use std::fmt::{self, Write};
 
-use http::{Method, Uri};
+use http::{HeaderMap, Method, Uri};
 use thiserror::Error;
 
 use super::host::normalise;
 use super::table::{Found, Place, Table, channels};
-use crate::config::{Action, Config, Door, Endpoint, Pattern, Route};
+use crate::config::{Action, Config, Door, Endpoint, Expression, Pattern, Route, Variable};
+use crate::dialect::push_stream::RequestVariables;
 use crate::proxy::rewrite::{Rewrite, is_ambiguous};
 
 /// Why a question cannot be answered.
@@ -110,7 +111,7 @@ fn describe(text: &mut String, config: &Config, found: &Found<'_, '_, Behind<'_>
     }
     let mut options = route.given();
     if route.action == Action::PushStream {
-        line(text, "channels", format_args!("named by {}", route.channels_path.as_deref().unwrap_or_default()))?;
+        line(text, "channels", named(route, found, uri))?;
     } else if route.action == Action::Proxy {
         let name = route.upstream.as_deref().unwrap_or_default();
         let servers = config.upstream.get(name).map(|upstream| upstream.servers.as_slice()).unwrap_or_default();
@@ -137,6 +138,36 @@ fn describe(text: &mut String, config: &Config, found: &Found<'_, '_, Behind<'_>
         line(text, "channels", route.channels.join(", "))?;
     }
     if options.is_empty() { Ok(()) } else { line(text, "options", options.join(", ")) }
+}
+
+/// What names the channels on a push-stream route, and what that is in this request as far as its URL says it.
+fn named(route: &Route, found: &Found<'_, '_, Behind<'_>>, uri: &Uri) -> String {
+    let path = route.channels_path.as_deref().unwrap_or_default();
+    let groups = match &found.place.pattern {
+        Pattern::Regex(regex) => regex.names().flatten().collect(),
+        _ => Vec::new(),
+    };
+    let Ok(expression) = Expression::parse(path, &groups) else { return path.to_owned() };
+    let told = |variable: &Variable| match variable {
+        Variable::Argument(_) | Variable::Capture(_) | Variable::Group(_) | Variable::Uri | Variable::Arguments => true,
+        Variable::Header(_) | Variable::Cookie(_) | Variable::Host | Variable::RemoteAddress | Variable::Method => {
+            false
+        }
+    };
+    if !expression.variables().all(told) {
+        return format!("named by {path}");
+    }
+    let request = RequestVariables {
+        method: "",
+        uri: &super::path::resolve(uri.path()).unwrap_or_default(),
+        query: uri.query().unwrap_or_default(),
+        host: "",
+        remote_address: "",
+        headers: &HeaderMap::new(),
+        groups: &found.captures,
+    };
+    let value = expression.evaluate(&request);
+    format!("named by {path} = {:?}", String::from_utf8_lossy(&value))
 }
 
 fn line(text: &mut String, name: &str, value: impl fmt::Display) -> fmt::Result {
@@ -279,12 +310,13 @@ mod tests {
                host      every host\n  \
                captures  $1 = \"a.b3/c\"\n  \
                action    push_stream, subscriber = \"long-polling\"\n  \
-               channels  named by $1\n  \
+               channels  named by $1 = \"a.b3/c\"\n  \
                options   footer_template = \"\\n\"\n"
         );
         let statistics = explain(&config, "/stats/x?id=a").unwrap();
         assert!(statistics.contains("  route     /stats (route[1])\n"), "{statistics}");
         assert!(statistics.contains("  action    push_stream, channels_statistics = true\n"), "{statistics}");
+        assert!(statistics.contains("  channels  named by $arg_id = \"a\"\n"), "{statistics}");
     }
 
     #[test]

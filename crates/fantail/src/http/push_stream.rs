@@ -18,6 +18,7 @@ mod websocket;
 
 use std::sync::Arc;
 
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
@@ -124,10 +125,11 @@ impl PushStream {
     }
 }
 
-/// An answer without a body.
+/// An answer without a body, which says so after every method.
 fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
 }
 

@@ -13,8 +13,8 @@ use crate::client::{Client, Part, Stream};
 use crate::server::{PATIENCE, TestServer};
 
 /// An nginx with a folder of its own. Stopped when it is dropped.
-struct Nginx {
-    address: SocketAddr,
+pub(crate) struct Nginx {
+    pub(crate) address: SocketAddr,
     process: Child,
     /// Deleted with it.
     _folder: tempfile::TempDir,
@@ -23,6 +23,11 @@ struct Nginx {
 impl Nginx {
     /// Starts one that passes everything on, with these further lines in its `location`.
     fn start(to: SocketAddr, lines: &str) -> Self {
+        Self::serve(&format!("location / {{ proxy_pass http://{to}; {lines} }}"))
+    }
+
+    /// Starts one with these lines in its `server`.
+    pub(crate) fn serve(lines: &str) -> Self {
         let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
         let program = program.into_iter().find(|path| Path::new(path).exists());
         let program = program.unwrap_or_else(|| panic!("nginx is missing: run scripts/test, which installs it"));
@@ -31,7 +36,7 @@ impl Nginx {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let address = free_port();
             let config = folder.path().join("nginx.conf");
-            std::fs::write(&config, configuration(folder.path(), address, to, lines)).expect("room for a file");
+            std::fs::write(&config, configuration(folder.path(), address, lines)).expect("room for a file");
             let mut process = Command::new(program)
                 .args(["-g", "daemon off;", "-e", "stderr", "-p"])
                 .arg(folder.path())
@@ -70,8 +75,8 @@ fn free_port() -> SocketAddr {
     listener.local_addr().expect("a bound listener has an address")
 }
 
-/// What nginx needs to run for anyone and anywhere, and a server with `proxy_pass`.
-fn configuration(folder: &Path, address: SocketAddr, to: SocketAddr, lines: &str) -> String {
+/// What nginx needs to run for anyone and anywhere, and a server with these lines.
+fn configuration(folder: &Path, address: SocketAddr, lines: &str) -> String {
     let mut temporary = String::new();
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         let _ = writeln!(temporary, "  {kind}_temp_path {}/{kind};", folder.display());
@@ -80,7 +85,7 @@ fn configuration(folder: &Path, address: SocketAddr, to: SocketAddr, lines: &str
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     format!(
         "{user}\nworker_processes 1;\npid {}/pid;\nevents {{}}\nhttp {{\n  access_log off;\n{temporary}\
-         \x20 server {{\n    listen {address};\n    location / {{\n      proxy_pass http://{to};\n      {lines}\n    }}\n  }}\n}}\n",
+         \x20 server {{\n    listen {address};\n    {lines}\n  }}\n}}\n",
         folder.display()
     )
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::config::{
-    Door, Expression, Pattern, PushStream, Route, Span, Variable,
+    Door, Expression, Padding, Pattern, PushStream, Route, Span, Variable,
     error::{Problem, require},
     section::{choice, defaults},
 };
@@ -177,6 +177,8 @@ pub(in crate::config) fn validate(
         require(span != Some(Span::ZERO), key(name), format!("cannot be zero, leave it out for {otherwise}"))?;
     }
     validate_wildcards(route, section, all)?;
+    Padding::parse(route.padding_by_user_agent.as_deref().unwrap_or_default())
+        .map_err(|error| Problem { key: key("padding_by_user_agent"), reason: error.to_string() })?;
     let kind = &route.default_type;
     require(
         !kind.is_empty() && kind.trim_ascii() == kind && kind.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
@@ -407,6 +409,10 @@ mod tests {
             ),
             ("user_agent = '$'", "user_agent: \"$\" at byte 0 of \"$\" is not followed by a variable's name"),
             ("default_type = ''", "default_type: \"\" is not a media type, such as \"text/plain\""),
+            (
+                "padding_by_user_agent = 'MSIE'",
+                "padding_by_user_agent: \"MSIE\" is not REGEX,HEADER_MIN,MESSAGE_MIN with two whole numbers",
+            ),
             (
                 "header_template_file = 'a'\nheader_template = 'a'",
                 "header_template_file: cannot be given together with header_template",

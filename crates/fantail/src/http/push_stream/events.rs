@@ -162,9 +162,10 @@ impl Writer {
     pub(super) fn start(census: &Arc<Census>, strict: bool, hub: &Arc<Hub>) -> Option<Self> {
         let (notes, channel) = (Arc::clone(census.notes()?), census.events_channel()?.clone());
         let (census, hub) = (Arc::clone(census), Arc::clone(hub));
+        // Held, so that it is there from the start and never collected.
+        let held = hub.open(&channel);
         Some(Self(tokio::spawn(async move {
-            // Held, so that it is there from the start and never collected.
-            let _held = hub.open(&channel);
+            let _held = held;
             loop {
                 let notes = notes.next().await;
                 let texts: Vec<_> = notes.iter().map(|(event, name)| event.text(channel_id(name), strict)).collect();
@@ -228,9 +229,10 @@ mod tests {
         for _ in 0..=MOST {
             notes.add(ChannelEvent::Created, &name("a"));
         }
-        assert_eq!((notes.state.lock().ready.len(), notes.state.lock().lost), (MOST, 1));
+        let counted = |state: &State| (state.ready.len(), state.lost);
+        assert_eq!(counted(&notes.state.lock()), (MOST, 1));
         assert_eq!(notes.take(Instant::now()).0.len(), BATCH);
-        assert_eq!(notes.state.lock().lost, 0);
+        assert_eq!(counted(&notes.state.lock()), (MOST - BATCH, 0));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::figures::{self, Figures};
 use super::{PushStream, empty, refuse};
 use crate::config;
 use crate::dialect::push_stream::headers::{self, EVENT_ID, EVENT_TYPE, Methods};
-use crate::dialect::push_stream::{Asked, DELETED, EXPLAIN, Refusal};
+use crate::dialect::push_stream::{Asked, DELETED, EXPLAIN, Place, Refusal};
 use crate::http::App;
 use crate::http::body::Body;
 use crate::http::error;
@@ -139,14 +139,18 @@ impl Publisher {
             traits: Traits { transient: !self.store, bytes },
         };
         let all: Vec<_> = names.iter().map(publish).collect();
+        let mut last = None;
         for published in app.hub.publish_all(&all).await {
-            published.map_err(refusal_of)?;
+            last = Some(published.map_err(refusal_of)?);
         }
-        if !self.info {
-            return Ok(empty(StatusCode::OK));
+        let told = if self.info { figures::answer(route, app, ask, names).await? } else { None };
+        let mut response = told.unwrap_or_else(|| empty(StatusCode::OK));
+        if let Some(last) = last.filter(|_| !route.site.strict()) {
+            // What a poll that has seen the message, and those before it, goes on from.
+            let place = Place { time: last.time.0 / 1000, tag: last.position.offset.0 };
+            headers::place(response.headers_mut(), place);
         }
-        // They were there a moment ago.
-        Ok(figures::answer(route, app, ask, names).await?.unwrap_or_else(|| empty(StatusCode::OK)))
+        Ok(response)
     }
 
     async fn delete(
@@ -228,4 +232,19 @@ fn field<'a>(ask: &'a Ask<'_>, name: &http::HeaderName) -> Result<Option<&'a str
     let Some(value) = ask.field(name) else { return Ok(None) };
     let text = std::str::from_utf8(value.as_bytes()).map_err(|_| ())?;
     Ok((!text.is_empty()).then_some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_is_none_stands_for_its_bytes() {
+        let text = Text::of(Bytes::from_static("a\u{fc}".as_bytes()));
+        assert_eq!((text.text.as_str(), text.bytes), ("a\u{fc}", false));
+        let all: Vec<u8> = (0..=255).collect();
+        let text = Text::of(Bytes::from(all.clone()));
+        let back: Vec<u8> = text.text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+        assert_eq!((back, text.bytes), (all, true));
+    }
 }
