@@ -30,7 +30,7 @@ pub use explain::{DELETED, EXPLAIN, Refusal};
 pub use handshake::{VERSIONS, check_handshake};
 pub use look::Look;
 pub use media_type::media_type;
-pub use mode::{MODE, Mode};
+pub use mode::{MODE, mode};
 pub use padding::{Filler, pad};
 pub use path::{Asked, Requested, Scope, channel_id, channel_name};
 pub use template::{Entry, Template};

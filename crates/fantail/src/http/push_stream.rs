@@ -29,7 +29,7 @@ use super::captures::Captures;
 use super::takeover::Slot;
 use crate::config::{self, Config, Endpoint, Expression, Pattern, Route};
 use crate::dialect::push_stream::headers::{self, Methods};
-use crate::dialect::push_stream::{Asked, EXPLAIN, Mode, Refusal};
+use crate::dialect::push_stream::{Asked, EXPLAIN, Refusal};
 use ask::Ask;
 pub use census::Census;
 use publisher::Publisher;
@@ -66,18 +66,11 @@ impl PushStream {
         let expression = |text: &Option<String>| Expression::parse(text.as_deref()?, &groups).ok();
         let kind = match Endpoint::of(route)? {
             Endpoint::Publisher(kind) => Kind::Publisher(Publisher::new(kind, route)),
+            Endpoint::Subscriber(config::Subscriber::WebSocket) => {
+                Kind::WebSocket(Box::new(WebSocket::new(site, config, route, expression)))
+            }
             Endpoint::Subscriber(mode) => {
-                let subscriber =
-                    |mode| Kind::Subscriber(Box::new(Subscriber::new(site, config, route, mode, expression)));
-                match mode {
-                    config::Subscriber::Streaming => subscriber(Mode::Streaming),
-                    config::Subscriber::Polling => subscriber(Mode::Polling),
-                    config::Subscriber::LongPolling => subscriber(Mode::LongPolling),
-                    config::Subscriber::EventSource => subscriber(Mode::EventSource),
-                    config::Subscriber::WebSocket => {
-                        Kind::WebSocket(Box::new(WebSocket::new(site, config, route, expression)))
-                    }
-                }
+                Kind::Subscriber(Box::new(Subscriber::new(site, config, route, mode, expression)))
             }
             Endpoint::Statistics => Kind::Statistics,
         };

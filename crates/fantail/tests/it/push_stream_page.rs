@@ -2,6 +2,7 @@
 //! a page says, and makes of the answers what it makes of them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Instant;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -51,7 +52,7 @@ fn routes() -> Vec<(&'static str, String)> {
     let subscriber = |mode: &str, template: &str, more: &str| {
         format!(
             "subscriber = '{mode}'\nchannels_path = '$1'\nmessage_template = {}\nallowed_origins = '*'\n{more}",
-            serde_json::to_string(template).unwrap()
+            serde_json::to_string(template).expect("as pages need it")
         )
     };
     let control = "last_received_message_time = '$arg_time'\nlast_received_message_tag = '$arg_tag'\nlast_event_id = '$arg_eventid'\n";
@@ -97,9 +98,9 @@ impl<'a> Page<'a> {
         let knows = self.by_argument && !(self.time.is_empty() && self.event_id.is_empty());
         let mut target = prefix.to_owned();
         for (channel, backtrack) in &self.channels {
-            target += &format!("/{channel}");
+            let _ = write!(target, "/{channel}");
             if *backtrack > 0 && !knows {
-                target += &format!(".b{backtrack}");
+                let _ = write!(target, ".b{backtrack}");
             }
         }
         self.requests += 1;
@@ -107,12 +108,13 @@ impl<'a> Page<'a> {
             if self.by_argument { utf8_percent_encode(value, NON_ALPHANUMERIC).to_string() } else { String::new() }
         };
         let event_id = if self.time.is_empty() { said(&self.event_id) } else { String::new() };
-        target += &format!("?_={}&tag={}&time={}&eventid={event_id}", self.requests, said(&self.tag), said(&self.time));
+        let _ =
+            write!(target, "?_={}&tag={}&time={}&eventid={event_id}", self.requests, said(&self.tag), said(&self.time));
         if self.mode == Mode::Stream {
             target += "&streamid=0";
         }
         if self.mode == Mode::Jsonp {
-            target += &format!("&callback=PushStreamManager_0_onmessage_{}", self.requests);
+            let _ = write!(target, "&callback=PushStreamManager_0_onmessage_{}", self.requests);
         }
         target
     }
@@ -126,7 +128,7 @@ impl<'a> Page<'a> {
             self.told.push(Told::Deleted(text("channel")));
         } else if id > 0 {
             (self.tag, self.time, self.event_id) = (text("tag"), text("time"), text("eventid"));
-            let said = percent_decode_str(&text("text")).decode_utf8().unwrap().into_owned();
+            let said = percent_decode_str(&text("text")).decode_utf8().expect("as pages need it").into_owned();
             self.told.push(Told::Message { channel: text("channel"), text: said });
         }
     }
@@ -159,7 +161,7 @@ impl<'a> Page<'a> {
         match stream.part() {
             // Only what has no name reaches `onmessage`.
             Ok(Part::Event(event)) if event.name == "message" => {
-                let document = serde_json::from_str(&event.data).unwrap();
+                let document = serde_json::from_str(&event.data).expect("as pages need it");
                 self.take(&document);
                 self.event_id = self.stream.as_ref().expect("it is open").last_event_id();
             }
@@ -175,19 +177,19 @@ impl<'a> Page<'a> {
             let mut client = self.server.public();
             client.ask("GET", &target, &[], b"");
             let mut stream = client.stream_of("text/html; charset=utf-8");
-            let head = String::from_utf8(stream.chunk().unwrap()).unwrap();
+            let head = String::from_utf8(stream.chunk().expect("as pages need it")).expect("as pages need it");
             assert!(head.contains("parent.PushStream.register(this)"), "{head}");
             self.stream = Some(stream);
         }
         let Ok(chunk) = self.stream.as_mut().expect("it is open").chunk() else { return self.stream = None };
-        let chunk = String::from_utf8(chunk).unwrap();
+        let chunk = String::from_utf8(chunk).expect("as pages need it");
         let Some(call) = chunk.strip_prefix("<script>p(").and_then(|call| call.strip_suffix(");</script>")) else {
             return;
         };
-        let (id, rest) = call.split_once(',').unwrap();
+        let (id, rest) = call.split_once(',').expect("as pages need it");
         let arguments: Vec<_> = rest.split('\'').skip(1).step_by(2).collect();
         let [channel, text, event_id, time, tag] = arguments[..] else { panic!("{call}") };
-        let id: i64 = id.parse().unwrap();
+        let id: i64 = id.parse().expect("as pages need it");
         let document = serde_json::json!({ "id": id, "channel": channel, "text": text, "eventid": event_id, "time": time, "tag": tag });
         self.take(&document);
     }
@@ -213,12 +215,12 @@ impl<'a> Page<'a> {
             assert!(text.is_empty() || kind.as_deref() == Some("application/javascript"), "{answer:?}");
             let call = format!("PushStreamManager_0_onmessage_{}([", self.requests);
             let list = text.strip_prefix(&call).and_then(|list| list.strip_suffix("]);")).unwrap_or_default();
-            let list: Value = serde_json::from_str(&format!("[{list}]")).unwrap();
-            list.as_array().unwrap().iter().for_each(|document| self.take(document));
+            let list: Value = serde_json::from_str(&format!("[{list}]")).expect("as pages need it");
+            list.as_array().expect("as pages need it").iter().for_each(|document| self.take(document));
             return;
         }
         for document in text.replace("}{", "}\r\n{").split("\r\n").filter(|document| !document.is_empty()) {
-            let document = serde_json::from_str(document).unwrap();
+            let document = serde_json::from_str(document).expect("as pages need it");
             self.take(&document);
         }
         if !self.by_argument {

@@ -1,5 +1,7 @@
 //! Streams of push-stream routes: who is let in, what they are sent first, meanwhile and last, and where they go on.
 
+use std::fmt::Write as _;
+
 use crate::client::{Answer, End, Stream};
 use crate::server::{TestServer, eventually};
 
@@ -14,7 +16,7 @@ pub(crate) fn server(all: &str, routes: &[(&str, &str)]) -> TestServer {
         [("/pub", format!("{publisher}store_messages = true")), ("/say", format!("{publisher}store_messages = false"))];
     let given = routes.iter().map(|(path, options)| (*path, (*options).to_owned()));
     for (path, options) in pub_routes.into_iter().chain(given) {
-        toml.push_str(&format!("[[route]]\naction = 'push_stream'\npath = '{path}'\n{options}\n"));
+        let _ = write!(toml, "[[route]]\naction = 'push_stream'\npath = '{path}'\n{options}\n");
     }
     TestServer::start(&toml)
 }

@@ -252,6 +252,8 @@ mod tests {
         ] {
             assert_eq!(start(&seen("", "", id), backtrack, strict).unknown, unknown, "{id} {backtrack} {strict}");
         }
+        let newest = seen(&http_date(AT + 3), "1", "x");
+        assert_eq!(start(&newest, 0, false), Start { skip: 5, unknown: false }, "the time tells where it stands");
         let nothing = std::iter::empty::<Stored<'_>>();
         assert_eq!(seen(DATE, "", "").start(3, nothing, true), Start { skip: 0, unknown: false });
     }

@@ -42,7 +42,7 @@ enum Field {
 impl EventSource {
     /// Renders through this message template.
     pub fn new(template: &str, strict: bool) -> Self {
-        let template = if template.trim().is_empty() { PLAIN } else { template };
+        let template = if template.is_empty() { PLAIN } else { template };
         let own = template.starts_with(DATA);
         Self(match (strict, own) {
             (true, true) => Shape::Strict(Template::parse(template, strict)),
@@ -197,7 +197,7 @@ mod tests {
             "id: e1\nevent: ty\ndata: l1\ndata: \ndata: l2\ndata: l3\ndata: l4\n\n"
         );
         assert_eq!(rendered("", true, &entry("x")), "data: x\n\n");
-        assert_eq!(rendered(" ", false, &entry("x")), "data: x\n\n");
+        assert_eq!(rendered("", false, &entry("x")), "data: x\n\n");
     }
 
     #[test]

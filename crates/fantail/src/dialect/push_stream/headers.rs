@@ -6,6 +6,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::config::Publisher;
+
 use super::cursor::{Place, Seen, etag, last_modified};
 
 /// The publisher's field for a message's event id.
@@ -40,6 +42,15 @@ impl Methods {
             Self::Publisher => "GET, POST, PUT",
             Self::Admin => "GET, POST, PUT, DELETE",
             Self::Get => "GET",
+        }
+    }
+}
+
+impl From<Publisher> for Methods {
+    fn from(publisher: Publisher) -> Self {
+        match publisher {
+            Publisher::Normal => Self::Publisher,
+            Publisher::Admin => Self::Admin,
         }
     }
 }
@@ -122,8 +133,8 @@ mod tests {
     #[test]
     fn allow_tells_the_methods_of_the_route() {
         for (methods, expected) in [
-            (Methods::Publisher, "allow: GET, POST, PUT"),
-            (Methods::Admin, "allow: GET, POST, PUT, DELETE"),
+            (Publisher::Normal.into(), "allow: GET, POST, PUT"),
+            (Publisher::Admin.into(), "allow: GET, POST, PUT, DELETE"),
             (Methods::Get, "allow: GET"),
         ] {
             assert_eq!(written(|headers| allow(headers, methods)), [expected]);

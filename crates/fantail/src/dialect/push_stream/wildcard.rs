@@ -17,7 +17,7 @@ impl Wildcards {
         !self.prefix.is_empty() && id.starts_with(&self.prefix)
     }
 
-    /// Whether these channels may be listened to together: where a maximum is in force, no more wildcards than that, and not
+    /// Whether these channels, at least one, may be listened to together: where a maximum is in force, no more wildcards than that, and not
     /// without any other channel.
     ///
     /// # Errors
@@ -28,7 +28,7 @@ impl Wildcards {
         for id in ids {
             *(if self.contains(id) { &mut wildcards } else { &mut others }) += 1;
         }
-        let refused = wildcards > 0 && (wildcards > most || others == 0);
+        let refused = wildcards > most || others == 0;
         if refused { Err(Refusal::TooManyWildcards) } else { Ok(()) }
     }
 }

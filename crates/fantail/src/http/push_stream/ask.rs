@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::Expression;
-use crate::dialect::push_stream::{Groups, RequestVariables};
+use crate::dialect::push_stream::RequestVariables;
 use crate::http::captures::Captures;
 use crate::http::{host, path};
 
@@ -50,15 +50,5 @@ impl<'a> Ask<'a> {
     /// The first field of this name.
     pub(super) fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
         self.request.headers.get(name)
-    }
-}
-
-impl Groups for Captures<'_> {
-    fn numbered(&self, number: usize) -> Option<&[u8]> {
-        self.group(number)
-    }
-
-    fn named(&self, name: &str) -> Option<&[u8]> {
-        self.name(name)
     }
 }

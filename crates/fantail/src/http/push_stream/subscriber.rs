@@ -17,7 +17,7 @@ use super::{PushStream, empty, gzip, refuse};
 use crate::config::{self, Expression, Padding};
 use crate::dialect::native;
 use crate::dialect::push_stream::headers::{self, EVENT_STREAM, Methods};
-use crate::dialect::push_stream::{MODE, Mode, Refusal, Requested, Seen, jsonp, media_type};
+use crate::dialect::push_stream::{MODE, Refusal, Requested, Seen, jsonp, media_type, mode};
 use crate::http::body::Body;
 use crate::http::reply::Reply;
 use crate::http::subscribe::{has_body, keeps_alive};
@@ -31,7 +31,7 @@ const FOR_EVER: Duration = Duration::from_hours(365 * 24);
 /// What a subscriber route does.
 #[derive(Debug)]
 pub(super) struct Subscriber {
-    mode: Mode,
+    mode: config::Subscriber,
     admission: Admission,
     start: Start,
     styles: Styles,
@@ -82,7 +82,7 @@ impl Subscriber {
         site: &super::Site,
         config: &config::Config,
         route: &config::Route,
-        mode: Mode,
+        mode: config::Subscriber,
         expression: impl Fn(&Option<String>) -> Option<Expression>,
     ) -> Self {
         let styles = Styles::new(site, config, route);
@@ -148,22 +148,23 @@ impl Subscriber {
         ask: &Ask<'_>,
     ) -> Result<Response<Body>, Refused> {
         let site = &*route.site;
-        let mode = self.mode.asked(ask.field(&MODE).map(HeaderValue::as_bytes));
+        let mode = mode(self.mode, ask.field(&MODE).map(HeaderValue::as_bytes));
+        let polls = matches!(mode, config::Subscriber::Polling | config::Subscriber::LongPolling);
         let requested = self.admission.admit(app, site, &route.asked(ask)).await?;
         let query = ask.request.uri.query().unwrap_or_default();
-        let callback = if mode.polls() { jsonp::callback(query, site.strict())? } else { None };
+        let callback = if polls { jsonp::callback(query, site.strict())? } else { None };
         app.has_room_for(requested.len()).map_err(Refused::ByServer)?;
         let seen = self.start.seen(ask);
         let plan = start::plan(app, site, &requested, &seen).await?;
         let admitted = Admitted { requested, seen, plan };
-        if !mode.polls() {
+        if !polls {
             return Ok(self.stream(route, slot, ask, admitted));
         }
         let mut headers = Response::new(Body::empty());
         headers::no_cache(headers.headers_mut());
         route.open_to_origins(ask, Methods::Get, &mut headers);
         let headers = headers.into_parts().0.headers;
-        if mode == Mode::Polling {
+        if mode == config::Subscriber::Polling {
             return self.look(app, ask, admitted, callback, headers).await;
         }
         self.wait(route, app, slot, ask, admitted, callback, headers);
