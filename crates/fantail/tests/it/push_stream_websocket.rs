@@ -3,7 +3,10 @@
 use std::io::Read;
 use std::net::Shutdown;
 
+use serde_json::json;
+
 use crate::client::{Answer, Client};
+use crate::clients::Script;
 use crate::push_stream_subscriber::{publish, server};
 use crate::server::{TestServer, eventually};
 
@@ -344,5 +347,76 @@ fn stop_ends_websockets_in_good_order() {
         socket.expect_close(code, "");
         drop(socket);
         eventually("it has stopped", || server.has_stopped());
+    }
+}
+
+#[test]
+fn events_channel_tells_who_comes_and_goes_over_a_websocket() {
+    let server = server(
+        "strict = true\nevents_channel_id = 'events'",
+        &[
+            ("/ws", "subscriber = 'websocket'\nchannels_path = '$arg_id'"),
+            (
+                "/events",
+                "subscriber = 'websocket'\nchannels_path = 'events'\nallow_connections_to_events_channel = true\n\
+                 message_template = '~event-type~'",
+            ),
+        ],
+    );
+    let mut events = Socket::open(&server, "/events");
+    server.until_stat("subscribers", 1);
+    let mut socket = Socket::open(&server, "/ws?id=a");
+    events.expect_text("channel_created");
+    events.expect_text("client_subscribed");
+    socket.say(0x88, b"");
+    events.expect_text("client_unsubscribed");
+}
+
+#[test]
+fn client_that_takes_nothing_is_dropped_and_makes_nothing_grow() {
+    let options = "subscriber = 'websocket'\nchannels_path = '$arg_id'";
+    let toml = "strict = true\n[stream]\nstall_limit = '300ms'\n[hub]\nbytes = '64MiB'\n";
+    let server = server(toml, &[("/ws", options)]);
+    let mut slow = Socket::open(&server, "/ws?id=a");
+    server.until_stat("subscribers", 1);
+    // More than both ends' kernels take.
+    let text = vec![b'x'; 500_000];
+    for _ in 0..40 {
+        publish(&server, "/pub?id=a", &[], &text);
+    }
+    server.until_stat("subscribers", 0);
+    assert_eq!(server.metric("fantail_stalled_websockets_total"), 1);
+    assert!(server.stat("delivered") < 40, "it waits in the hub, not on the way to the client");
+    // What it was sent whole is right.
+    assert_eq!(slow.frame(), (0x81, text));
+}
+
+#[test]
+fn ws_for_node_works() {
+    let options = "subscriber = 'websocket'\nchannels_path = '$arg_id'\nheader_template = 'HDR'\nfooter_template = 'FTR'\n\
+                   message_template = '<~id~:~text~>'\nping_message_interval = '200ms'\n\
+                   subscriber_connection_ttl = '1500ms'\nwebsocket_allow_publish = true";
+    for (strict, code) in [(true, 1005), (false, 1000)] {
+        let server = server(&format!("strict = {strict}"), &[("/ws", options)]);
+        let long = "ö".repeat(40_000);
+        publish(&server, "/pub?id=a", &[], long.as_bytes());
+        let url = |id: &str| format!("ws://{}/ws?id={id}", server.public);
+        let text = |text: String| json!({ "report": "event", "type": "text", "data": text });
+        let mut reports = Script::start("ws.mjs", &[&url("a.b1"), "said"]).reports();
+        let ping = json!({ "report": "ping" });
+        assert!(reports.contains(&ping), "{reports:?}");
+        reports.retain(|report| *report != ping);
+        let expected = [
+            json!({ "report": "open" }),
+            text("HDR".to_owned()),
+            text(format!("<1:{long}>")),
+            text("<2:said>".to_owned()),
+            text("FTR".to_owned()),
+            json!({ "report": "end", "code": code, "reason": "" }),
+        ];
+        assert_eq!(reports, expected);
+        let reason = r#"{"http_status": 403, "explain":"Channel id not authorized for this method."}"#;
+        let refused = [json!({ "report": "open" }), json!({ "report": "end", "code": 1008, "reason": reason })];
+        assert_eq!(Script::start("ws.mjs", &[&url("ALL")]).reports(), refused);
     }
 }
