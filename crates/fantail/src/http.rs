@@ -255,7 +255,7 @@ impl App {
     /// Whether so many more subscriptions may be granted.
     fn has_room_for(&self, subscriptions: usize) -> Result<(), Refusal> {
         let limit = self.max_subscriptions;
-        if self.metrics.sum(|shard| &shard.subscriptions) + subscriptions as u64 > limit as u64 {
+        if self.metrics.subscriptions() + subscriptions as u64 > limit as u64 {
             return Err(Refusal::Subscriptions(limit));
         }
         Ok(())

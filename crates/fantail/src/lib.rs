@@ -118,7 +118,7 @@ impl Server {
         let places = Arc::new(Semaphore::new(clients));
         let budget = Budget::new(descriptors().max(clients), Arc::clone(&places), clients);
         let proxy = Proxy::new(&config, &metrics, budget, Stopping { told, window: config.stop.window.get() });
-        let site = census.map(|census| Site::start(config.push_stream.clone(), census, &hub));
+        let site = census.map(|census| Site::start(config.push_stream.clone(), census, &hub, stopping.subscribe()));
         let app = Arc::new(App::new(&config, Arc::clone(&hub), disk.clone(), shards, proxy, metrics, site.as_ref()));
         Ok(Self { public, control, app, hub, disk, config, places, stopping })
     }

@@ -149,6 +149,25 @@ pub struct RelayedMetrics {
     pub broken: Number,
 }
 
+/// The figures of subscribers over a `WebSocket`: they are in no shard.
+#[derive(Debug, Default)]
+pub struct WebSocketMetrics {
+    /// sockets at present.
+    pub open: Number,
+    /// Channels that they listen to, counted once for each of them.
+    pub subscriptions: Number,
+    /// sockets ever.
+    pub opened: Number,
+    /// Messages handed to them.
+    pub deliveries: Number,
+    /// Pings sent.
+    pub pings: Number,
+    /// sockets that failed or whose peer vanished.
+    pub failed: Number,
+    /// sockets dropped because they took nothing for too long.
+    pub stalled: Number,
+}
+
 /// All of them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -160,6 +179,8 @@ pub struct Metrics {
     pub proxy: Arc<ProxyMetrics>,
     /// See [`RelayedMetrics`].
     pub relayed: RelayedMetrics,
+    /// See [`WebSocketMetrics`].
+    pub websockets: WebSocketMetrics,
 }
 
 /// Adds to a figure.
@@ -231,12 +252,18 @@ impl Metrics {
             http: HttpMetrics::default(),
             proxy: Arc::default(),
             relayed: RelayedMetrics::default(),
+            websockets: WebSocketMetrics::default(),
         }
     }
 
     /// The sum of one figure over all shards.
     pub fn sum(&self, figure: impl Fn(&ShardMetrics) -> &Number) -> u64 {
         self.shards.iter().map(|shard| read(figure(shard))).sum()
+    }
+
+    /// Channels that are listened to, counted once for each subscriber, whatever it is.
+    pub fn subscriptions(&self) -> u64 {
+        self.sum(|shard| &shard.subscriptions) + read(&self.websockets.subscriptions)
     }
 
     /// Every figure, those of the hub and of its journal included.
@@ -273,6 +300,7 @@ impl Metrics {
             })
             .collect();
         let (http, proxy, relayed, counters) = (&self.http, &self.proxy, &self.relayed, hub.counters());
+        let sockets = &self.websockets;
         let (bytes, accepts) = (hub.held() as u64, u64::from(hub.journal().health().is_ok()));
         figures.extend(
             [
@@ -306,6 +334,18 @@ impl Metrics {
                 ("relayed_viewers", "viewers of shared or recorded streams that came", Only, read(&relayed.viewers)),
                 ("abandoned_streams", "upstreams ended as nobody was left to see them", Only, read(&relayed.left)),
                 ("broken_streams", "shared or recorded streams that broke off", Only, read(&relayed.broken)),
+                ("websockets", "WebSockets of subscribers at present", AndShrinks, read(&sockets.open)),
+                ("websocket_subscriptions", "channels they listen to", AndShrinks, read(&sockets.subscriptions)),
+                ("websockets_opened", "WebSockets of subscribers that came", Only, read(&sockets.opened)),
+                ("websocket_deliveries", "messages handed to WebSockets", Only, read(&sockets.deliveries)),
+                ("websocket_pings", "pings sent to WebSockets", Only, read(&sockets.pings)),
+                ("failed_websockets", "WebSockets that failed", Only, read(&sockets.failed)),
+                (
+                    "stalled_websockets",
+                    "WebSockets dropped for taking nothing for too long",
+                    Only,
+                    read(&sockets.stalled),
+                ),
                 ("channels", "channels at present", AndShrinks, hub.channels() as u64),
                 ("retained_bytes", "bytes that the tails hold", AndShrinks, bytes),
                 ("published", "messages accepted", Only, read(&counters.published)),

@@ -14,6 +14,7 @@ mod start;
 mod statistics;
 mod styles;
 mod subscriber;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub use census::Census;
 use publisher::Publisher;
 pub use site::Site;
 use subscriber::Subscriber;
+use websocket::WebSocket;
 
 /// One route.
 #[derive(Debug)]
@@ -50,6 +52,7 @@ pub struct PushStream {
 enum Kind {
     Publisher(Publisher),
     Subscriber(Box<Subscriber>),
+    WebSocket(Box<WebSocket>),
     Statistics,
 }
 
@@ -63,7 +66,9 @@ impl PushStream {
         let expression = |text: &Option<String>| Expression::parse(text.as_deref()?, &groups).ok();
         let kind = match Endpoint::of(route)? {
             Endpoint::Publisher(kind) => Kind::Publisher(Publisher::new(kind, route)),
-            Endpoint::Subscriber(config::Subscriber::WebSocket) => return None,
+            Endpoint::Subscriber(config::Subscriber::WebSocket) => {
+                Kind::WebSocket(Box::new(WebSocket::new(site, config, route, expression)))
+            }
             Endpoint::Subscriber(mode) => {
                 Kind::Subscriber(Box::new(Subscriber::new(site, config, route, mode, expression)))
             }
@@ -95,6 +100,7 @@ impl PushStream {
         match &self.kind {
             Kind::Publisher(publisher) => publisher.answer(self, app, &ask, body).await,
             Kind::Subscriber(subscriber) => subscriber.answer(self, app, slot, &ask).await,
+            Kind::WebSocket(socket) => socket.answer(self, app, slot, &ask).await,
             Kind::Statistics => statistics::answer(self, app, &ask).await,
         }
     }

@@ -122,6 +122,8 @@ pub async fn summary(app: &App, query: Query<'_>) -> Result<Response<Body>, Refu
     let prefix = query.get("prefix").unwrap_or_default();
     let counters = app.hub.counters();
     let metrics = &app.metrics;
+    let (sockets, read) = (&metrics.websockets, crate::metrics::read);
+    let subscribers = metrics.sum(|s| &s.subscribers) + read(&sockets.open);
     Ok(json(&Summary {
         version: env!("CARGO_PKG_VERSION"),
         journal: app.hub.journal().describe(),
@@ -129,17 +131,17 @@ pub async fn summary(app: &App, query: Query<'_>) -> Result<Response<Body>, Refu
         refuses: app.hub.journal().health().err().map(|error| error.to_string()),
         disk: app.disk.as_ref().map(|disk| disk.figures().into()),
         uptime_seconds: app.started.elapsed().as_secs(),
-        connections: crate::metrics::read(&metrics.http.connections) + metrics.sum(|s| &s.subscribers),
-        subscribers: metrics.sum(|s| &s.subscribers),
-        subscriptions: metrics.sum(|s| &s.subscriptions),
+        connections: read(&metrics.http.connections) + subscribers,
+        subscribers,
+        subscriptions: metrics.subscriptions(),
         channels: app.hub.channels(),
         bytes: app.hub.held() as u64,
         published: counters.published.load(Relaxed),
-        delivered: metrics.sum(|s| &s.deliveries),
+        delivered: metrics.sum(|s| &s.deliveries) + read(&sockets.deliveries),
         gaps: metrics.sum(|s| &s.gaps),
         evicted: counters.evicted.load(Relaxed),
         blocked: metrics.sum(|s| &s.blocked),
-        stalled: metrics.sum(|s| &s.stalled),
+        stalled: metrics.sum(|s| &s.stalled) + read(&sockets.stalled),
         slowest: app.shards.slowest(SLOWEST).await,
         upstreams: app.proxy.shown(),
         list: match list {

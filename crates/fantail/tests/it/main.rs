@@ -42,6 +42,7 @@ mod push_stream_polls;
 mod push_stream_publisher;
 mod push_stream_statistics;
 mod push_stream_subscriber;
+mod push_stream_websocket;
 mod reconnect;
 mod relay;
 mod resume;

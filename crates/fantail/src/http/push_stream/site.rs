@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use fantail_hub::{Channel, ChannelName, Hub};
+use tokio::sync::watch;
 
 use super::census::Census;
 use super::events::Writer;
@@ -18,16 +19,23 @@ pub struct Site {
     census: Arc<Census>,
     /// Fills the events channel, if there is one.
     _writer: Option<Writer>,
+    stopping: watch::Receiver<bool>,
 }
 
 impl Site {
-    /// What the routes of a configuration share over this hub, which tells its channels to `census`.
+    /// What the routes of a configuration share over this hub, which tells its channels to `census`. `stopping` turns true when
+    /// the server stops.
     ///
     /// # Panics
     /// Outside of a runtime, if there is an events channel.
-    pub fn start(settings: config::PushStream, census: Arc<Census>, hub: &Arc<Hub>) -> Arc<Self> {
+    pub fn start(
+        settings: config::PushStream,
+        census: Arc<Census>,
+        hub: &Arc<Hub>,
+        stopping: watch::Receiver<bool>,
+    ) -> Arc<Self> {
         let writer = Writer::start(&census, settings.strict, hub);
-        Arc::new(Self { settings, census, _writer: writer })
+        Arc::new(Self { settings, census, _writer: writer, stopping })
     }
 
     /// The settings of `[push_stream]`.
@@ -38,6 +46,11 @@ impl Site {
     /// Whether everything is to be as the module does it.
     pub(super) fn strict(&self) -> bool {
         self.settings.strict
+    }
+
+    /// Turns true when the server stops.
+    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.clone()
     }
 
     /// Which channels there are.
