@@ -261,6 +261,11 @@ impl Metrics {
         self.shards.iter().map(|shard| read(figure(shard))).sum()
     }
 
+    /// Subscribers at present, whatever they are.
+    pub fn subscribers(&self) -> u64 {
+        self.sum(|shard| &shard.subscribers) + read(&self.websockets.open)
+    }
+
     /// Channels that are listened to, counted once for each subscriber, whatever it is.
     pub fn subscriptions(&self) -> u64 {
         self.sum(|shard| &shard.subscriptions) + read(&self.websockets.subscriptions)

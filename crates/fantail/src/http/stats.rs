@@ -123,7 +123,7 @@ pub async fn summary(app: &App, query: Query<'_>) -> Result<Response<Body>, Refu
     let counters = app.hub.counters();
     let metrics = &app.metrics;
     let (sockets, read) = (&metrics.websockets, crate::metrics::read);
-    let subscribers = metrics.sum(|s| &s.subscribers) + read(&sockets.open);
+    let subscribers = metrics.subscribers();
     Ok(json(&Summary {
         version: env!("CARGO_PKG_VERSION"),
         journal: app.hub.journal().describe(),

@@ -322,9 +322,15 @@ fn what_no_websocket_says_ends_it_with_the_code_of_the_rfc() {
 
 #[test]
 fn goodbye_is_answered() {
-    let server = server("", &[("/ws", "subscriber = 'websocket'\nchannels_path = '$arg_id'")]);
+    let routes = [
+        ("/ws", "subscriber = 'websocket'\nchannels_path = '$arg_id'"),
+        ("/statistics", "channels_statistics = true\nchannels_path = '$arg_id'"),
+    ];
+    let server = server("", &routes);
     let mut socket = Socket::open(&server, "/ws?id=a");
     server.until_stat("subscribers", 1);
+    let summary = server.public().get("/statistics").text();
+    assert!(summary.contains(r#""subscribers": 1, "#), "{summary}");
     socket.say(0x88, &1000u16.to_be_bytes());
     socket.expect_close(Some(1000), "");
     drop(socket);

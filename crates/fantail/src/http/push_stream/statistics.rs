@@ -80,7 +80,8 @@ async fn summary(route: &PushStream, app: &App, ask: &Ask<'_>) -> Result<Respons
         messages_in_trash: 0,
         channels_in_delete: route.site.census().count(&app.hub).deleted as u64,
         channels_in_trash: 0,
-        subscribers: app.metrics.sum(|shard| &shard.subscribers),
+        // Those over WebSockets are of no worker.
+        subscribers: app.metrics.subscribers(),
         workers: &workers,
     });
     Ok(figures::formatted(ask, format, text))
