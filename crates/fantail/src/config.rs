@@ -44,7 +44,7 @@ pub use self::{
     cors::Cors,
     error::{ConfigError, Origin},
     expression::{Expression, ExpressionError, Variable, Variables},
-    header::Fields,
+    header::{Fields, is_settable},
     host::Host,
     hub::{Hub, Retention},
     idempotency::Idempotency,

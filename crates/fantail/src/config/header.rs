@@ -86,6 +86,20 @@ pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
+/// Whether nothing but visible ASCII stands in it, with spaces within.
+fn is_plain(value: &str) -> bool {
+    value.trim_ascii() == value && value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
+}
+
+/// Whether a route may set the field to that, whatever may be told by it.
+pub fn is_settable(name: &str, value: &str) -> bool {
+    is_token(name) && !is_own(name) && is_plain(value) && value != MASK
+}
+
+fn is_own(name: &str) -> bool {
+    OWN.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
 /// Checks a name under which a field may be looked up.
 pub(super) fn check_name(key: &str, name: &str) -> Result<(), Problem> {
     require(is_token(name), key, format!("{name:?} is not the name of a header field, such as \"X-Env\""))
@@ -109,10 +123,8 @@ pub(super) fn check_set(key: &str, fields: &BTreeMap<String, String>) -> Result<
             "is \"***\", which is how secrets are shown, write the secret itself",
         )?;
         // SECURITY: values may be credentials and are not repeated.
-        let plain =
-            value.trim_ascii() == value && value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
         require(
-            plain,
+            is_plain(value),
             key.as_str(),
             "has a value that a header field cannot have, expected visible ASCII with spaces within",
         )?;
@@ -126,7 +138,7 @@ pub(super) fn check_set(key: &str, fields: &BTreeMap<String, String>) -> Result<
 fn check_changed(key: &str, name: &str) -> Result<(), Problem> {
     check_name(key, name)?;
     require(
-        !OWN.iter().any(|own| own.eq_ignore_ascii_case(name)),
+        !is_own(name),
         key,
         format!(
             "\"{name}\" belongs to the connection or says where a message ends, and can be neither set nor removed"

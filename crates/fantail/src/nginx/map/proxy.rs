@@ -9,7 +9,7 @@ use super::super::variables::{Variables, has_variables};
 use super::Mapper;
 use super::settings::flag;
 use super::upstream::Wanted;
-use crate::config::Server;
+use crate::config::{Server, is_settable};
 
 /// What nginx is told to say in a request, and Fantail says by itself.
 const ITSELF: [(&str, &[&str]); 8] = [
@@ -317,26 +317,6 @@ fn answers(mapper: &mut Mapper<'_>, route: &mut Table, scope: &Scope<'_>) {
     for directive in hidden {
         mapper.ledger.carried(directive, "remove_response");
     }
-}
-
-/// Whether a route can set a field, and to that.
-fn is_settable(name: &str, value: &str) -> bool {
-    let own = [
-        "connection",
-        "content-length",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "http2-settings",
-    ];
-    let is_token =
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
-    let is_plain =
-        value.trim_ascii() == value && value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
-    is_token && is_plain && value != "***" && !own.contains(&name.to_ascii_lowercase().as_str())
 }
 
 fn others(mapper: &mut Mapper<'_>, route: &mut Table, scope: &Scope<'_>) {
