@@ -1,10 +1,37 @@
 //! Who may listen to what: the checks that a subscriber's channels pass, in the module's order, before anything is made for it.
 
+use http::Response;
+
 use super::figures::Figures;
+use super::refuse;
 use super::site::Site;
 use crate::config::Route;
+use crate::dialect::push_stream::headers::Methods;
 use crate::dialect::push_stream::{Asked, Refusal, Requested, Wildcards, channel_id};
-use crate::http::App;
+use crate::http::body::Body;
+use crate::http::{App, error};
+
+/// Why a subscriber's request is not served.
+pub(super) enum Refused {
+    ByDialect(Refusal),
+    ByServer(error::Refusal),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::ByDialect(refusal)
+    }
+}
+
+impl Refused {
+    /// The answer that says so.
+    pub(super) fn response(&self) -> Response<Body> {
+        match self {
+            Self::ByDialect(refusal) => refuse(*refusal, Methods::Get),
+            Self::ByServer(refusal) => refusal.response(),
+        }
+    }
+}
 
 /// What one route lets in.
 #[derive(Debug)]

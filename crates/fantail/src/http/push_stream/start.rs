@@ -10,7 +10,7 @@ use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 
 use super::ask::Ask;
 use super::site::Site;
-use crate::config::Expression;
+use crate::config::{Expression, Route};
 use crate::dialect::push_stream::{Refusal, Requested, Seen};
 use crate::http::App;
 
@@ -19,12 +19,21 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Where a route's requests say what they have seen, if not in the usual fields.
 #[derive(Debug)]
 pub(super) struct Start {
-    pub(super) time: Option<Expression>,
-    pub(super) tag: Option<Expression>,
-    pub(super) event_id: Option<Expression>,
+    time: Option<Expression>,
+    tag: Option<Expression>,
+    event_id: Option<Expression>,
 }
 
 impl Start {
+    /// As a route says. `expression` reads an option with variables.
+    pub(super) fn new(route: &Route, expression: &impl Fn(&Option<String>) -> Option<Expression>) -> Self {
+        Self {
+            time: expression(&route.last_received_message_time),
+            tag: expression(&route.last_received_message_tag),
+            event_id: expression(&route.last_event_id),
+        }
+    }
+
     /// What a request says it has seen.
     pub(super) fn seen(&self, ask: &Ask<'_>) -> Seen {
         let value = |expression: &Option<Expression>, field: &HeaderName| match expression {

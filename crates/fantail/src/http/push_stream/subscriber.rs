@@ -8,12 +8,12 @@ use fantail_hub::{Batch, ChannelName, Framing, Plan, Subscription};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
-use super::admission::Admission;
+use super::admission::{Admission, Refused};
 use super::ask::Ask;
 use super::poll::{Answer, Poll, Polls};
 use super::start::{self, Start};
 use super::styles::{Kind, Styles, padding};
-use super::{PushStream, empty, gzip, refuse};
+use super::{PushStream, empty, gzip};
 use crate::config::{self, Expression, Padding};
 use crate::dialect::native;
 use crate::dialect::push_stream::headers::{self, EVENT_STREAM, Methods};
@@ -22,7 +22,7 @@ use crate::http::body::Body;
 use crate::http::reply::Reply;
 use crate::http::subscribe::{has_body, keeps_alive};
 use crate::http::takeover::{self, Errand, Slot, Takeover};
-use crate::http::{App, error, retry_ms};
+use crate::http::{App, retry_ms};
 use crate::metrics;
 
 /// How long a poll waits that waits for ever.
@@ -45,18 +45,6 @@ pub(super) struct Subscriber {
     retry: Duration,
     retry_jitter: Duration,
     start_id: bool,
-}
-
-/// Why a request is not served.
-enum Refused {
-    ByDialect(Refusal),
-    ByServer(error::Refusal),
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self::ByDialect(refusal)
-    }
 }
 
 /// A subscriber that was let in.
@@ -94,11 +82,7 @@ impl Subscriber {
         Self {
             mode,
             admission: Admission::new(site, route, config.stream.max_channels),
-            start: Start {
-                time: expression(&route.last_received_message_time),
-                tag: expression(&route.last_received_message_tag),
-                event_id: expression(&route.last_event_id),
-            },
+            start: Start::new(route, &expression),
             styles,
             polls: Arc::new(polls),
             default_type,
@@ -130,10 +114,7 @@ impl Subscriber {
         };
         let mut response = answer.unwrap_or_else(|refused| {
             metrics::add(&app.metrics.http.subscribe_refused, 1);
-            match refused {
-                Refused::ByDialect(refusal) => refuse(refusal, Methods::Get),
-                Refused::ByServer(refusal) => refusal.response(),
-            }
+            refused.response()
         });
         headers::no_cache(response.headers_mut());
         route.open_to_origins(ask, Methods::Get, &mut response);

@@ -12,18 +12,18 @@ use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
 use http::{HeaderValue, Method, Response, Version};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::admission::Admission;
+use super::admission::{Admission, Refused};
 use super::ask::Ask;
 use super::start::{self, Start};
 use super::styles::{Kind, Styles};
-use super::{PushStream, Site, refuse};
+use super::{PushStream, Site};
 use crate::config::{self, Expression};
-use crate::dialect::push_stream::headers::{self, Methods};
+use crate::dialect::push_stream::headers;
 use crate::dialect::push_stream::{Refusal, VERSIONS, check_handshake};
+use crate::http::App;
 use crate::http::body::Body;
 use crate::http::subscribe::has_body;
 use crate::http::takeover::{Slot, Takeover};
-use crate::http::{App, error};
 use crate::metrics;
 use session::{Publishing, Session};
 
@@ -37,12 +37,6 @@ pub(super) struct WebSocket {
     publishes: bool,
     /// That is kept for those who come later.
     stores: bool,
-}
-
-/// Why a request becomes no WebSocket.
-enum Refused {
-    ByDialect(Refusal),
-    ByServer(error::Refusal),
 }
 
 /// A subscriber that was let in.
@@ -61,11 +55,7 @@ impl WebSocket {
     ) -> Self {
         Self {
             admission: Admission::new(site, route, config.stream.max_channels),
-            start: Start {
-                time: expression(&route.last_received_message_time),
-                tag: expression(&route.last_received_message_tag),
-                event_id: expression(&route.last_event_id),
-            },
+            start: Start::new(route, &expression),
             styles: Styles::new(site, config, route),
             publishes: route.websocket_allow_publish,
             stores: route.store_messages,
@@ -86,10 +76,7 @@ impl WebSocket {
         };
         metrics::add(&app.metrics.http.subscribe_refused, 1);
         let version = matches!(refused, Refused::ByDialect(Refusal::WebSocketVersion));
-        let mut response = match refused {
-            Refused::ByDialect(refusal) => refuse(refusal, Methods::Get),
-            Refused::ByServer(refusal) => refusal.response(),
-        };
+        let mut response = refused.response();
         if version {
             response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSIONS));
         }
@@ -109,7 +96,7 @@ impl WebSocket {
         if request.method != Method::GET {
             return Err(Refused::ByDialect(Refusal::Method));
         }
-        check_handshake(&request.headers).map_err(Refused::ByDialect)?;
+        check_handshake(&request.headers)?;
         let key = ask.field(&SEC_WEBSOCKET_KEY).filter(|_| request.version == Version::HTTP_11 && !has_body(request));
         let key = key.ok_or(Refused::ByDialect(Refusal::Handshake))?;
         let head = head(key.as_bytes());
@@ -132,10 +119,10 @@ impl WebSocket {
 
     async fn admit(&self, route: &PushStream, app: &App, ask: &Ask<'_>) -> Result<Admitted, Refused> {
         let site = &*route.site;
-        let requested = self.admission.admit(app, site, &route.asked(ask)).await.map_err(Refused::ByDialect)?;
+        let requested = self.admission.admit(app, site, &route.asked(ask)).await?;
         app.has_room_for(requested.len()).map_err(Refused::ByServer)?;
         let seen = self.start.seen(ask);
-        let plan = start::plan(app, site, &requested, &seen).await.map_err(Refused::ByDialect)?;
+        let plan = start::plan(app, site, &requested, &seen).await?;
         Ok(Admitted { names: requested.into_iter().map(|one| one.channel).collect(), plan })
     }
 
