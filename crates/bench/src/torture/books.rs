@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use super::place::Place;
 use super::saying::{Garbled, Said, Sayings};
 use super::violation::{Kind, Violations};
@@ -33,7 +35,7 @@ struct Damage {
 }
 
 /// Sums for the report.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Counts {
     pub(super) acknowledged: u64,
     /// Publishes that were sent again.

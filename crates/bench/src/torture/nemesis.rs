@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use rustix::process::Signal;
+use serde::Serialize;
 
 use super::arena::Arena;
 use super::damage;
@@ -60,7 +61,7 @@ enum State {
 }
 
 /// How often what was done.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Done {
     pub(super) kills: u64,
     pub(super) stops: u64,

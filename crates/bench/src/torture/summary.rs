@@ -14,26 +14,12 @@ use super::violation::{Kind, Violations};
 pub(super) struct Summary {
     pub(super) seed: u64,
     pub(super) seconds: u64,
-    pub(super) kills: u64,
-    pub(super) stops: u64,
-    pub(super) pauses: u64,
-    pub(super) cuts: u64,
-    pub(super) stalls: u64,
-    pub(super) fills: u64,
-    pub(super) damages: u64,
+    #[serde(flatten)]
+    done: Done,
     pub(super) starts: u64,
     pub(super) slowest_start_ms: u64,
-    pub(super) acknowledged: u64,
-    pub(super) retries: u64,
-    pub(super) duplicates: u64,
-    pub(super) refused_full: u64,
-    pub(super) refused_busy: u64,
-    pub(super) deliveries: u64,
-    pub(super) connections: u64,
-    pub(super) gaps: u64,
-    pub(super) lost_announced: u64,
-    pub(super) repeated_announced: u64,
-    pub(super) unjudged: u64,
+    #[serde(flatten)]
+    counts: Counts,
     /// The server's memory at the end and the most of its last life, in bytes, and its descriptors.
     pub(super) server_memory: u64,
     pub(super) server_memory_most: u64,
@@ -48,26 +34,10 @@ impl Summary {
         Self {
             seed,
             seconds,
-            kills: done.kills,
-            stops: done.stops,
-            pauses: done.pauses,
-            cuts: done.cuts,
-            stalls: done.stalls,
-            fills: done.fills,
-            damages: done.damages,
+            done,
             starts: 0,
             slowest_start_ms: 0,
-            acknowledged: counts.acknowledged,
-            retries: counts.retries,
-            duplicates: counts.duplicates,
-            refused_full: counts.refused_full,
-            refused_busy: counts.refused_busy,
-            deliveries: counts.deliveries,
-            connections: counts.connections,
-            gaps: counts.gaps,
-            lost_announced: counts.lost_announced,
-            repeated_announced: counts.repeated_announced,
-            unjudged: counts.unjudged,
+            counts,
             server_memory: 0,
             server_memory_most: 0,
             server_descriptors: 0,
@@ -87,30 +57,31 @@ impl Summary {
 
     /// As text for a terminal.
     pub(super) fn table(&self) -> String {
+        let Self { done, counts, .. } = self;
         let mut out = format!("torture: {} s, seed {}\n", self.seconds, self.seed);
         let rows: [(&str, String); 12] = [
-            ("messages acknowledged", self.acknowledged.to_string()),
-            ("deliveries checked", self.deliveries.to_string()),
-            ("connections of subscribers", self.connections.to_string()),
+            ("messages acknowledged", counts.acknowledged.to_string()),
+            ("deliveries checked", counts.deliveries.to_string()),
+            ("connections of subscribers", counts.connections.to_string()),
             (
                 "done to the server",
                 format!(
                     "{} kills, {} orderly stops, {} pauses, {} full disks, {} damaged logs",
-                    self.kills, self.stops, self.pauses, self.fills, self.damages
+                    done.kills, done.stops, done.pauses, done.fills, done.damages
                 ),
             ),
-            ("done to the clients", format!("{} cuts, {} stalls", self.cuts, self.stalls)),
+            ("done to the clients", format!("{} cuts, {} stalls", done.cuts, done.stalls)),
             ("starts, the slowest", format!("{}, {} ms", self.starts, self.slowest_start_ms)),
             (
                 "publishes repeated",
                 format!(
                     "{}, of which {} were known; refused: {} for space, {} for now",
-                    self.retries, self.duplicates, self.refused_full, self.refused_busy
+                    counts.retries, counts.duplicates, counts.refused_full, counts.refused_busy
                 ),
             ),
             (
                 "announced",
-                format!("{} gaps, {} lost, {} repeated", self.gaps, self.lost_announced, self.repeated_announced),
+                format!("{} gaps, {} lost, {} repeated", counts.gaps, counts.lost_announced, counts.repeated_announced),
             ),
             (
                 "unannounced",
@@ -123,7 +94,7 @@ impl Summary {
                     self.count(Kind::PublishedTwice)
                 ),
             ),
-            ("first messages that could not be judged", self.unjudged.to_string()),
+            ("first messages that could not be judged", counts.unjudged.to_string()),
             (
                 "server at the end",
                 format!(
