@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,12 +46,17 @@ pub(super) fn start(number: usize, hub: Arc<Hub>, metrics: Arc<ShardMetrics>) ->
     let inbox = Inbox::new(mio::Waker::new(poll.registry(), WAKE)?);
     let theirs = Arc::clone(&inbox);
     let replay = Replay::new(Arc::clone(&hub), Arc::clone(&inbox), Handle::current());
+    let (known, is_known) = mpsc::sync_channel(1);
     thread::Builder::new().name(format!("fantail-shard-{number}")).spawn(move || {
         let _bomb = Bomb;
         let thread = rustix::thread::gettid().as_raw_nonzero().get();
         metrics.thread.store(thread.unsigned_abs().into(), std::sync::atomic::Ordering::Relaxed);
+        // Whoever started it waits for this.
+        let _ = known.send(());
         Shard::new(number, poll, theirs, hub, replay, metrics).run();
     })?;
+    // Statistics tell the thread's id from the first request on.
+    let _ = is_known.recv();
     Ok(inbox)
 }
 

@@ -18,6 +18,7 @@ pub mod index;
 pub mod inspection;
 pub mod log;
 pub mod medium;
+pub mod parts;
 pub mod query;
 pub mod queue;
 pub mod readers;

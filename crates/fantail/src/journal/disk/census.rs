@@ -115,7 +115,7 @@ impl<L: Fn(&str) -> Limits> Census<'_, L> {
                 None => continue,
             };
             let segment = &self.segments[number];
-            let mut view = View::new(segment).at(segment)?;
+            let mut view = View::new(segment);
             let start = sweep.visit(&mut view, &part).at(segment)?;
             let live = part.cost - view.cost_before(&part, start).at(segment)?;
             let dropped = match start {

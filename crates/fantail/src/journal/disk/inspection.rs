@@ -172,8 +172,8 @@ fn listed(list: &List, resident: &Resident<'_>) -> io::Result<Option<Listed>> {
     let back = kept.next_back().unwrap_or(head);
     let segment = |place: usize| Arc::clone(&list.segments()[place]);
     let (older, newer) = (segment(back.segment), segment(head.segment));
-    let oldest = View::new(&older)?.posting(&back.part, back.start)?.time;
-    let newest = View::new(&newer)?.posting(&head.part, head.part.count - 1)?.time;
+    let oldest = View::new(&older).posting(&back.part, back.start)?.time;
+    let newest = View::new(&newer).posting(&head.part, head.part.count - 1)?.time;
     Ok(Some(Listed { name: resident.name.into(), head: resident.sweep.head(), oldest, newest }))
 }
 

@@ -82,7 +82,7 @@ impl<'a> Query<'a> {
         let mut sweep = Sweep::new(self.limits, self.now, general);
         let mut stretches = Vec::new();
         for segment in self.list.segments().iter().rev().take_while(|segment| segment.last().0 >= next) {
-            let mut view = View::new(segment).at(segment)?;
+            let mut view = View::new(segment);
             let Some(part) = view.part(self.hash, self.name).at(segment)? else { continue };
             let start = sweep.visit(&mut view, &part).at(segment)?;
             if start < part.count {

@@ -21,19 +21,23 @@ use super::handles::Handles;
 use super::index::file::{Header, Row};
 use super::index::{Hole, Index};
 use super::log::LogFile;
+use super::parts::Parts;
 use super::record::{Record, Salt};
 use super::stem::Stem;
 
 /// Files of sealed segments that are kept open: so many logs, and so many indexes.
 const OPEN_FILES: usize = 96;
+/// Channels' parts of sealed segments that are remembered at least, once so many were read: 6 MiB with those before them.
+const REMEMBERED_PARTS: usize = (1 << 15) / 8 * 7;
 /// Damaged places of a segment that are remembered, so that each is told once.
 const MOST_REPORTED: usize = 64;
 
-/// The open files of sealed segments.
+/// The open files of sealed segments, and what was read of them lately.
 #[derive(Debug)]
 pub struct Files {
     logs: Handles,
     indexes: Handles,
+    parts: Parts,
     /// Counts segments: a rewritten one has its predecessor's offsets and other files.
     next: AtomicU64,
 }
@@ -79,7 +83,12 @@ struct Sealed {
 
 impl Default for Files {
     fn default() -> Self {
-        Self { logs: Handles::new(OPEN_FILES), indexes: Handles::new(OPEN_FILES), next: AtomicU64::new(0) }
+        Self {
+            logs: Handles::new(OPEN_FILES),
+            indexes: Handles::new(OPEN_FILES),
+            parts: Parts::new(REMEMBERED_PARTS),
+            next: AtomicU64::new(0),
+        }
     }
 }
 

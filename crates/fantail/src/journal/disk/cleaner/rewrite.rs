@@ -169,7 +169,7 @@ struct Target {
 impl Target {
     /// Copies what is kept of a segment, in the order of offsets.
     fn copy(&mut self, segment: &Segment, starts: &[u32]) -> io::Result<()> {
-        let mut view = View::new(segment)?;
+        let mut view = View::new(segment);
         let mut kept: Vec<(u32, u32)> = Vec::new();
         let mut postings: Vec<Posting> = Vec::new();
         let mut first = 0;

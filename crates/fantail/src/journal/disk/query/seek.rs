@@ -39,7 +39,7 @@ impl Query<'_> {
     fn behind_id(&self, id: &str, first: u64) -> Result<Option<u64>, Trouble> {
         let hash = id_hash(self.name, id);
         for segment in self.list.segments().iter().rev().take_while(|segment| segment.last().0 >= first) {
-            let mut view = View::new(segment).at(segment)?;
+            let mut view = View::new(segment);
             let Some(offset) = view.id(hash).at(segment)? else { continue };
             let kept = offset.0 >= first && self.has_id(&mut view, offset, id).at(segment)?;
             return Ok(kept.then_some(offset.0 + 1));

@@ -11,7 +11,7 @@ use super::super::index::file::Look;
 use super::super::index::{Part, Posting};
 use super::super::log::read_into;
 use super::super::record::{Damage, Record, claim};
-use super::{Segment, State};
+use super::{Sealed, Segment, State};
 
 /// Records that are read at once.
 const STRETCH: u64 = 128 << 10;
@@ -22,6 +22,7 @@ const GAP: u64 = 4 << 10;
 #[derive(Debug)]
 pub struct View<'a> {
     segment: &'a Segment,
+    /// Its index's file, from the first time on that something is read of it.
     look: Option<Look>,
 }
 
@@ -36,12 +37,8 @@ pub enum Fetched {
 
 impl<'a> View<'a> {
     /// A look at `segment`.
-    pub fn new(segment: &'a Segment) -> io::Result<Self> {
-        let look = match &segment.state {
-            State::Live { .. } => None,
-            State::Sealed(sealed) => Some(sealed.header.look(sealed.index_file()?)),
-        };
-        Ok(Self { segment, look })
+    pub fn new(segment: &'a Segment) -> Self {
+        Self { segment, look: None }
     }
 
     /// At what it looks.
@@ -51,27 +48,37 @@ impl<'a> View<'a> {
 
     /// What is here of the channel with this name and its hash.
     pub fn part(&mut self, hash: u64, name: &str) -> io::Result<Option<Part>> {
-        match &mut self.look {
-            Some(look) => look.part(hash, name),
-            None => Ok(self.segment.index(|index| index.part(name)).flatten()),
+        match &self.segment.state {
+            State::Live { live, .. } => Ok(live.read().index.part(name)),
+            State::Sealed(sealed) => {
+                sealed.files.parts.get(sealed.number, hash, name, || self.look(sealed)?.part(hash, name))
+            }
         }
     }
 
     /// Where the newest entry with this hash of an own id may stand.
     pub fn id(&mut self, hash: u64) -> io::Result<Option<Offset>> {
-        match &mut self.look {
-            Some(look) => look.id(hash),
-            None => Ok(self.segment.index(|index| index.id(hash)).flatten()),
+        match &self.segment.state {
+            State::Live { live, .. } => Ok(live.read().index.id(hash)),
+            State::Sealed(sealed) => self.look(sealed)?.id(hash),
         }
     }
 
     /// Postings of a channel by their numbers, added to `out`.
     pub fn postings(&mut self, part: &Part, range: Range<u32>, out: &mut Vec<Posting>) -> io::Result<()> {
-        if let Some(look) = &mut self.look {
-            return look.postings(part, range, out);
+        match &self.segment.state {
+            State::Live { live, .. } => out.extend(live.read().index.postings(part, range)),
+            State::Sealed(sealed) => self.look(sealed)?.postings(part, range, out)?,
         }
-        self.segment.index(|index| out.extend(index.postings(part, range)));
         Ok(())
+    }
+
+    fn look(&mut self, sealed: &Sealed) -> io::Result<&mut Look> {
+        let look = match self.look.take() {
+            Some(look) => look,
+            None => sealed.header.look(sealed.index_file()?),
+        };
+        Ok(self.look.insert(look))
     }
 
     /// One posting.
