@@ -12,6 +12,7 @@ mod idempotency;
 mod journal;
 mod keys;
 mod layers;
+mod limits;
 mod listen;
 mod load;
 mod log;
@@ -49,7 +50,8 @@ pub use self::{
     hub::{Hub, Retention},
     idempotency::Idempotency,
     journal::{Durability, Journal, JournalUrl},
-    listen::Listen,
+    limits::Limits,
+    listen::{ClientField, Listen},
     load::{CONTROL_URL, Flag, PUBLIC_URL, Sources, TOKEN, load},
     log::{Log, LogFormat},
     memory::Memory,
@@ -84,6 +86,8 @@ section! {
     pub struct Config {
         /// The public listener, and what one connection may cost.
         listen: Listen = Listen::default(),
+        /// What one address, one network and one subscriber may take of the public listener. 0 means as much as they like.
+        limits: Limits = Limits::default(),
         /// The control listener: publish, stats, metrics and the dashboard.
         control: Control = Control::default(),
         /// Fantail's own routes.
@@ -133,6 +137,7 @@ impl Config {
 
     fn validate(&self) -> Result<(), Problem> {
         self.listen.validate()?;
+        self.limits.validate()?;
         self.control.validate()?;
         let (public, control) = (self.listen.public, self.control.listen);
         let overlap = public.ip() == control.ip() || public.ip().is_unspecified() || control.ip().is_unspecified();

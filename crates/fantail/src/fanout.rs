@@ -19,8 +19,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fantail_hub::{Batch, Framing, Hub, Plan, Profile};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
+use crate::admission::Place;
 use crate::metrics::{Metrics, ShardMetrics};
 use inbox::{Command, Inbox};
 
@@ -110,7 +111,7 @@ pub trait Presence: Send {
 }
 
 /// Takes a socket that a shard is done with, and its place among the connections.
-pub type TakeBack = Box<dyn FnOnce(TcpStream, OwnedSemaphorePermit) + Send>;
+pub type TakeBack = Box<dyn FnOnce(TcpStream, Place) + Send>;
 
 /// A subscriber on its way into a shard.
 pub struct Attach {
@@ -119,7 +120,7 @@ pub struct Attach {
     /// Who is at its other end.
     pub peer: SocketAddr,
     /// Its place among the connections; given back when it goes.
-    pub permit: OwnedSemaphorePermit,
+    pub permit: Place,
     /// What it listens to, and from where.
     pub plan: Plan,
     /// How its route behaves.
@@ -339,7 +340,7 @@ mod tests {
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let (socket, peer) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
-        let permit = Arc::clone(places).acquire_owned().await.unwrap();
+        let permit = Arc::clone(places).acquire_owned().await.unwrap().into();
         let plan = hub.plan(&[ChannelName::parse("a").unwrap()], StartAt::Live).await.unwrap();
         let style = Arc::new(style);
         shards.attach(Attach { socket, peer, permit, plan, style, framing, identity: None, presence, errand });

@@ -37,6 +37,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
+use crate::admission::Admission;
 use crate::config::{self, Action as Configured, Config, Door, Pattern};
 use crate::dialect::grip::Signer;
 use crate::fanout::Shards;
@@ -87,6 +88,7 @@ pub struct App {
     shards: Arc<Shards>,
     proxy: Arc<Proxy>,
     metrics: Arc<Metrics>,
+    admission: Admission,
     public: Table<Action>,
     control: Table<Action>,
     control_door: ControlDoor,
@@ -194,6 +196,7 @@ impl App {
             disk,
             shards,
             proxy: Arc::new(proxy),
+            admission: Admission::new(config, &metrics),
             metrics,
             public: Table::new(public),
             control: Table::new(control),
@@ -245,6 +248,11 @@ impl App {
         &self.metrics
     }
 
+    /// Who may come in.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
     /// Waits until no publish is under way.
     pub async fn publishes_done(&self) {
         while self.publishing.load(Ordering::Acquire) > 0 {
@@ -252,12 +260,16 @@ impl App {
         }
     }
 
-    /// Whether so many more subscriptions may be granted.
-    fn has_room_for(&self, subscriptions: usize) -> Result<(), Refusal> {
+    /// Grants the request that is being answered a stream with so many subscriptions, for whoever it is that listens if that is
+    /// known. What is granted goes with the stream, or with the answer if that becomes none.
+    fn grant(&self, slot: &Slot, identity: Option<&str>, subscriptions: usize) -> Result<(), Refusal> {
         let limit = self.max_subscriptions;
         if self.metrics.subscriptions() + subscriptions as u64 > limit as u64 {
             return Err(Refusal::Subscriptions(limit));
         }
+        // One that an earlier step was granted is given back first.
+        drop(slot.take_seat());
+        slot.sit(self.admission.stream(slot.client().ip(), identity)?);
         Ok(())
     }
 
@@ -274,11 +286,15 @@ impl App {
     /// Answers one request of a connection whose takeovers go to `slot`.
     pub async fn answer(&self, door: Door, slot: &Arc<Slot>, request: Request<Incoming>) -> Response<Body> {
         let (request, body) = request.into_parts();
-        slot.begin();
+        slot.begin(self.admission.client(slot.peer(), &request.headers));
         let response = match door {
-            Door::Public => self.act(&self.public, slot, &request, body).await,
+            Door::Public => match self.admit(slot, &request) {
+                Ok(()) => self.act(&self.public, slot, &request, body).await,
+                Err(refusal) => refusal.response(),
+            },
             Door::Control => self.admit_and_act(slot, &request, body).await,
         };
+        slot.answered();
         let http = &self.metrics.http;
         metrics::add(&http.requests, 1);
         match response.status().as_u16() {
@@ -287,6 +303,16 @@ impl App {
             _ => {}
         }
         response
+    }
+
+    /// What holds for every request of the public listener, whatever its route.
+    fn admit(&self, slot: &Slot, request: &Parts) -> Result<(), Refusal> {
+        let target = request.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        let most = self.admission.longest_target();
+        if target > most {
+            return Err(Refusal::Target(target, most));
+        }
+        Ok(self.admission.request(slot.client().ip())?)
     }
 
     async fn admit_and_act(&self, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {

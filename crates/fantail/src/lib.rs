@@ -2,6 +2,7 @@
 //!
 //! This file is the only place that constructs the parts and wires them together.
 
+pub mod admission;
 pub mod cli;
 pub mod config;
 pub mod dialect;
@@ -241,6 +242,7 @@ impl Upkeep {
             while !told.load(Ordering::Relaxed) {
                 hub.maintain();
                 app.proxy().tidy();
+                app.admission().tidy();
                 thread::park_timeout(MAINTENANCE);
             }
         })?;

@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use crate::admission::{Place, Turned};
 use crate::config::{Door, Listen};
 use crate::http::App;
 use crate::metrics;
@@ -56,7 +57,7 @@ pub async fn accept(listener: StdListener, door: Door, shared: Arc<Shared>) -> i
     let listener = TcpListener::from_std(listener)?;
     let connections = Arc::new(Connections::new(door, Arc::clone(&shared)));
     let mut stopping = shared.stopping.clone();
-    let http = &shared.app.metrics().http;
+    let (http, admission) = (&shared.app.metrics().http, shared.app.admission());
     let places = match door {
         Door::Public => &shared.public_places,
         Door::Control => &shared.control_places,
@@ -82,10 +83,22 @@ pub async fn accept(listener: StdListener, door: Door, shared: Arc<Shared>) -> i
         metrics::add(&http.accepted, 1);
         // What clients of proxy routes need of servers counts as well; the control listener has descriptors of its own.
         let has_room = door == Door::Control || shared.app.proxy().has_room();
-        let Some(place) = Arc::clone(places).try_acquire_owned().ok().filter(|_| has_room) else {
-            metrics::add(&http.connections_refused, 1);
-            refuse(&socket);
-            continue;
+        let place = Arc::clone(places).try_acquire_owned().ok().filter(|_| has_room).ok_or(Turned::Places);
+        let place = place.inspect_err(|turned| admission.turn_away(peer.ip(), *turned)).and_then(|place| {
+            // Nobody is kept from operating the server by what they do as a client.
+            if door == Door::Control {
+                Ok(place.into())
+            } else {
+                Ok(Place::new(place, admission.connection(peer.ip())?))
+            }
+        });
+        let place = match place {
+            Ok(place) => place,
+            Err(turned) => {
+                metrics::add(&http.connections_refused, 1);
+                refuse(&socket, turned);
+                continue;
+            }
         };
         // Only a latency: a socket that cannot do it still works.
         let _ = socket.set_nodelay(true);
@@ -103,13 +116,21 @@ fn doubt_silence(socket: &TcpStream, timeout: Duration) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(timeout).with_interval(timeout / 4))
 }
 
-/// Says, without waiting, that there are too many.
-fn refuse(socket: &TcpStream) {
-    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
-        Content-Type: application/json\r\nContent-Length: 57\r\n\r\n\
-        {\"error\":\"too many connections (see listen.connections)\"}";
+/// Says, without waiting, why a connection is not served.
+fn refuse(socket: &TcpStream, turned: Turned) {
     // A new socket's buffer is empty; if it takes nothing all the same, closing says enough.
-    let _ = socket.try_write(ANSWER);
+    let _ = socket.try_write(&refusal(turned));
+}
+
+fn refusal(turned: Turned) -> Vec<u8> {
+    let status = if turned.blames_client() { "429 Too Many Requests" } else { "503 Service Unavailable" };
+    let (seconds, why) = (turned.retry_seconds(), format!("{{\"error\":\"{turned}\"}}\n"));
+    format!(
+        "HTTP/1.1 {status}\r\nRetry-After: {seconds}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{why}",
+        why.len()
+    )
+    .into_bytes()
 }
 
 /// Whether waiting helps: the others are about this one connection.

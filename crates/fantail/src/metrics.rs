@@ -60,7 +60,7 @@ pub struct HttpMetrics {
     pub connections: Number,
     /// Connections ever accepted.
     pub accepted: Number,
-    /// Connections refused because there were as many as there may be.
+    /// Connections refused, for whatever reason.
     pub connections_refused: Number,
     /// Accept calls that failed (descriptors, memory).
     pub accept_errors: Number,
@@ -77,6 +77,20 @@ pub struct HttpMetrics {
     /// Requests to the control listener with a foreign `Host` or `Origin`, or without its key.
     pub control_refused: Number,
 }
+
+/// Why clients were turned away, as labels; in the order in which [`Metrics::turned`] counts them.
+pub const TURNED: [&str; 10] = [
+    "connections",
+    "descriptors",
+    "memory",
+    "connections_per_ip",
+    "connections_per_network",
+    "connection_rate",
+    "request_rate",
+    "streams_per_ip",
+    "streams_per_network",
+    "streams_per_identity",
+];
 
 /// Why the journal refused messages, as labels.
 const REFUSALS: [&str; 2] = ["full", "failing"];
@@ -181,6 +195,10 @@ pub struct Metrics {
     pub relayed: RelayedMetrics,
     /// See [`WebSocketMetrics`].
     pub websockets: WebSocketMetrics,
+    /// Connections, requests and streams that were turned away, by reason.
+    pub turned: [Number; TURNED.len()],
+    /// Addresses that are remembered for their limits.
+    pub remembered: Number,
 }
 
 /// Adds to a figure.
@@ -253,6 +271,8 @@ impl Metrics {
             proxy: Arc::default(),
             relayed: RelayedMetrics::default(),
             websockets: WebSocketMetrics::default(),
+            turned: Default::default(),
+            remembered: Number::default(),
         }
     }
 
@@ -311,7 +331,7 @@ impl Metrics {
             [
                 ("connections", "connections at present, streams not counted", AndShrinks, read(&http.connections)),
                 ("accepted_connections", "connections accepted", Only, read(&http.accepted)),
-                ("refused_connections", "connections over the limit", Only, read(&http.connections_refused)),
+                ("refused_connections", "connections refused", Only, read(&http.connections_refused)),
                 ("accept_errors", "accept calls that failed", Only, read(&http.accept_errors)),
                 ("requests", "requests answered", Only, read(&http.requests)),
                 ("client_errors", "requests answered with 4xx", Only, read(&http.client_errors)),
@@ -351,6 +371,7 @@ impl Metrics {
                     Only,
                     read(&sockets.stalled),
                 ),
+                ("remembered_addresses", "addresses known to the limits", AndShrinks, read(&self.remembered)),
                 ("channels", "channels at present", AndShrinks, hub.channels() as u64),
                 ("retained_bytes", "bytes that the tails hold", AndShrinks, bytes),
                 ("published", "messages accepted", Only, read(&counters.published)),
@@ -362,13 +383,10 @@ impl Metrics {
             .map(single),
         );
         figures.extend(disk.into_iter().flat_map(|disk| on_disk(&disk.figures())));
-        figures.push(Figure {
-            name: "proxy_failures",
-            help: "requests to upstreams that got no answer, or not a whole one",
-            grows: Only,
-            by: By::Reason(&FAILURES),
-            values: self.proxy.failures.iter().map(read).collect(),
-        });
+        let turned = "connections, requests and streams over a limit";
+        figures.push(by_reason("turned_away", turned, &TURNED, &self.turned));
+        let failures = "requests to upstreams that got no answer, or not a whole one";
+        figures.push(by_reason("proxy_failures", failures, &FAILURES, &proxy.failures));
         figures
     }
 }
@@ -402,6 +420,11 @@ fn on_disk(disk: &Figures) -> Vec<Figure> {
         values: vec![disk.refused_full, disk.refused_failing],
     });
     figures
+}
+
+fn by_reason(name: &'static str, help: &'static str, reasons: &'static [&'static str], numbers: &[Number]) -> Figure {
+    let values = numbers.iter().map(read).collect();
+    Figure { name, help, grows: Grows::Only, by: By::Reason(reasons), values }
 }
 
 fn single((name, help, grows, value): (&'static str, &'static str, Grows, u64)) -> Figure {

@@ -34,6 +34,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
 use hyper::body::Incoming;
 
+use crate::admission::Trust;
 use crate::config::{self, Config};
 use crate::metrics::{self, Metrics, ProxyMetrics};
 pub use answer::{Answer, is_event_stream, is_momentary, untransformed};
@@ -48,7 +49,6 @@ pub use server::Shown;
 
 use answer::{head_lines, may_beat};
 use head::{keeps_alive, write_field};
-use origin::Trust;
 use reconnect::{Again, Asker, Feed};
 use relay::{Framing, Terms};
 use request::{Making, Outgoing};
@@ -113,7 +113,7 @@ impl Proxy {
         };
         Self {
             upstreams: config.upstream.iter().map(made).collect(),
-            trust: Trust::new(config.proxy.trusted.clone()),
+            trust: Trust::new(&config.listen),
             name: config.proxy.name.clone(),
             body_silence: config.listen.body_timeout.get(),
             metrics: Arc::clone(metrics),

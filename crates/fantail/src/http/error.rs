@@ -10,10 +10,11 @@ use http::{HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
 use super::body::Body;
+use crate::admission::Turned;
 use crate::dialect::grip::ItemError;
 use crate::proxy::Failure;
 
-/// When to come back after a 503, in seconds.
+/// When to come back after a 503 where nobody knows better, in seconds.
 const RETRY_SECONDS: u64 = 5;
 
 /// Why a request was refused. Nothing was done of it, unless the variant says so.
@@ -108,6 +109,12 @@ pub enum Refusal {
     /// There are as many subscriptions as there may be.
     #[error("there are {0} subscriptions, no more are allowed (hub.subscriptions)")]
     Subscriptions(usize),
+    /// A limit of `[limits]`.
+    #[error(transparent)]
+    Turned(#[from] Turned),
+    /// The target is too long.
+    #[error("the request's target has {0} bytes, at most {1} are allowed (limits.url)")]
+    Target(usize, usize),
     /// A foreign `Host`.
     #[error("host {0:?} is not one of the control listener's; add it to control.hosts if it should be")]
     Host(String),
@@ -188,13 +195,16 @@ impl Refusal {
             }
             Self::ItemOf { source, .. } => Self::Publish(source.clone()).status(),
             Self::Subscribe(SubscribeError::Ended) => StatusCode::NO_CONTENT,
+            Self::Turned(turned) if turned.blames_client() => StatusCode::TOO_MANY_REQUESTS,
             Self::Subscribe(SubscribeError::Channels(_) | SubscribeError::Journal(_))
             | Self::Publish(PublishError::Journal(AppendError::Failing(_)))
             | Self::Journal(_)
             | Self::NotReady(_)
             | Self::NotCompacted
             | Self::Subscriptions(_)
+            | Self::Turned(_)
             | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Target(..) => StatusCode::URI_TOO_LONG,
             Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Upstream(failure) => failure.status(),
@@ -231,8 +241,9 @@ impl Refusal {
     /// Gives an answer the status, and says when to come back: for answers that say more than the refusal.
     pub fn head(&self, response: &mut Response<Body>) {
         *response.status_mut() = self.status();
-        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(self.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             let seconds = match self {
+                Self::Turned(turned) => turned.retry_seconds(),
                 Self::Upstream(Failure::AllDown { again, .. }) => again.as_secs() + 1,
                 _ => RETRY_SECONDS,
             };

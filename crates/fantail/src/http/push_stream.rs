@@ -96,7 +96,7 @@ impl PushStream {
         captures: &Captures<'_>,
         body: Incoming,
     ) -> Response<Body> {
-        let ask = Ask::new(request, slot.peer(), captures);
+        let ask = Ask::new(request, slot.client(), captures);
         match &self.kind {
             Kind::Publisher(publisher) => publisher.answer(self, app, &ask, body).await,
             Kind::Subscriber(subscriber) => subscriber.answer(self, app, slot, &ask).await,

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use fantail_hub::{Framing, Plan};
 use parking_lot::Mutex;
 
+use crate::admission::Seat;
 use crate::fanout::{Presence, Respond, Style};
 pub use crate::proxy::Client;
 
@@ -95,6 +96,10 @@ const MAX_INTERIM: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Slot {
     peer: SocketAddr,
+    /// For whom the request is that is being answered.
+    client: Mutex<SocketAddr>,
+    /// What that request was granted.
+    seat: Mutex<Seat>,
     takeover: Mutex<Option<Takeover>>,
     state: AtomicU8,
     /// Somebody has to know at once when the client leaves.
@@ -110,6 +115,8 @@ impl Slot {
     pub fn new(peer: SocketAddr) -> Self {
         Self {
             peer,
+            client: Mutex::new(peer),
+            seat: Mutex::default(),
             takeover: Mutex::default(),
             state: AtomicU8::new(0),
             watched: AtomicBool::new(false),
@@ -123,6 +130,28 @@ impl Slot {
         self.peer
     }
 
+    /// For whom the request is that is being answered: a proxy's client, where the proxy is trusted.
+    pub fn client(&self) -> SocketAddr {
+        *self.client.lock()
+    }
+
+    /// Keeps what the request was granted for as long as its stream will last.
+    pub fn sit(&self, seat: Seat) {
+        *self.seat.lock() = seat;
+    }
+
+    /// The request's seat, for whoever carries its stream on.
+    pub fn take_seat(&self) -> Seat {
+        std::mem::take(&mut *self.seat.lock())
+    }
+
+    /// Gives the seat back if the request became no stream.
+    pub fn answered(&self) {
+        if self.takeover.lock().is_none() {
+            self.take_seat();
+        }
+    }
+
     /// Asks for the socket to be taken over once all is said.
     pub fn ask(&self, takeover: Takeover) {
         *self.takeover.lock() = Some(takeover);
@@ -134,8 +163,9 @@ impl Slot {
         let _ = self.state.compare_exchange(0, SAID, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// Another request is about to be answered.
-    pub fn begin(&self) {
+    /// Another request is about to be answered, for this client.
+    pub fn begin(&self, client: SocketAddr) {
+        *self.client.lock() = client;
         self.watch(false);
         self.clean.store(false, Ordering::Relaxed);
     }
@@ -192,13 +222,13 @@ mod tests {
     #[test]
     fn interim_answers_do_not_get_into_the_answer_before() {
         let slot = Slot::new("127.0.0.1:1".parse().unwrap());
-        slot.begin();
+        slot.begin(slot.peer());
         slot.say_before(b"103".to_vec());
         assert!(slot.take_interim().is_empty(), "the answer before may not be out yet");
         slot.flushed();
         slot.say_before(b"103".to_vec());
         assert_eq!(slot.take_interim(), b"103");
-        slot.begin();
+        slot.begin(slot.peer());
         slot.say_before(b"103".to_vec());
         assert!(slot.take_interim().is_empty());
     }

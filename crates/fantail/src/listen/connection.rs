@@ -16,11 +16,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::Shared;
 use super::wire::{Line, Wire};
+use crate::admission::Place;
 use crate::config::Door;
 use crate::fanout::{Answer, Attach, Errand, TakeBack};
 use crate::http::takeover::{self, Client, Slot, Subscriber, Takeover};
@@ -73,21 +73,19 @@ impl Connections {
     }
 
     /// Serves a connection in a task of its own. One that comes back from a shard brings what was read of it `early`.
-    pub(super) fn serve(
-        self: Arc<Self>,
-        socket: TcpStream,
-        peer: SocketAddr,
-        place: OwnedSemaphorePermit,
-        early: Option<Bytes>,
-    ) {
+    pub(super) fn serve(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, mut place: Place, early: Option<Bytes>) {
         let runtime = self.runtime.clone();
+        // If it was a stream, it is one no longer.
+        place.rise();
         runtime.spawn(async move {
             let connections = &self.shared.app.metrics().http.connections;
             metrics::add(connections, 1);
-            let taken = self.speak(socket, peer, early).await;
+            let slot = Arc::new(Slot::new(peer));
+            let taken = self.speak(socket, peer, &slot, early).await;
             metrics::take(connections, 1);
             if let Some((takeover, socket, unread)) = taken {
-                self.hand_over(*takeover, socket, peer, place, unread);
+                place.sit(slot.take_seat());
+                self.hand_over(*takeover, socket, peer, slot.client(), place, unread);
             }
         });
     }
@@ -97,18 +95,18 @@ impl Connections {
         &self,
         socket: TcpStream,
         peer: SocketAddr,
+        slot: &Arc<Slot>,
         early: Option<Bytes>,
     ) -> Option<(Box<Takeover>, TcpStream, Bytes)> {
-        let slot = Arc::new(Slot::new(peer));
         let asked = AtomicBool::new(early.is_some());
         let early = early.unwrap_or_default();
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
-            let (app, slot, door) = (&self.shared.app, &slot, self.door);
+            let (app, door) = (&self.shared.app, self.door);
             async move { Ok::<_, Infallible>(app.answer(door, slot, request).await) }
         });
         let line = Line::new(socket);
-        let wire = TokioIo::new(Wire::new(Arc::clone(&line), Arc::clone(&slot), early));
+        let wire = TokioIo::new(Wire::new(Arc::clone(&line), Arc::clone(slot), early));
         let mut connection = self.http.serve_connection(wire, service).with_upgrades();
         let mut first = pin!(tokio::time::sleep(self.shared.settings.head_timeout.get()));
         let mut stopping = self.shared.stopping.clone();
@@ -165,11 +163,12 @@ impl Connections {
         takeover: Takeover,
         socket: TcpStream,
         peer: SocketAddr,
-        permit: OwnedSemaphorePermit,
+        client: SocketAddr,
+        permit: Place,
         unread: Bytes,
     ) {
         match takeover {
-            Takeover::Subscriber(subscriber) => self.subscribe(subscriber, socket, peer, permit, unread),
+            Takeover::Subscriber(subscriber) => self.subscribe(subscriber, socket, peer, client, permit, unread),
             Takeover::Guest(guest) => {
                 let back = Box::new(move |socket, place, early| self.serve(socket, peer, place, Some(early)));
                 guest(Client { socket, early: unread, place: permit, back });
@@ -182,7 +181,8 @@ impl Connections {
         subscriber: Subscriber,
         socket: TcpStream,
         peer: SocketAddr,
-        permit: OwnedSemaphorePermit,
+        client: SocketAddr,
+        permit: Place,
         unread: Bytes,
     ) {
         let socket = match socket.into_std() {
@@ -200,17 +200,21 @@ impl Connections {
                 Errand::Answer(Box::new(Answer { wait, response, back }))
             }
         };
-        shards.shards().attach(Attach { socket, peer, permit, plan, style, framing, identity: None, presence, errand });
+        shards.shards().attach(Attach {
+            socket,
+            peer: client,
+            permit,
+            plan,
+            style,
+            framing,
+            identity: None,
+            presence,
+            errand,
+        });
     }
 
     /// Serves a socket that comes back from a shard.
-    fn take_back(
-        self: Arc<Self>,
-        socket: std::net::TcpStream,
-        peer: SocketAddr,
-        place: OwnedSemaphorePermit,
-        early: Bytes,
-    ) {
+    fn take_back(self: Arc<Self>, socket: std::net::TcpStream, peer: SocketAddr, place: Place, early: Bytes) {
         let _within = self.runtime.enter();
         match TcpStream::from_std(socket) {
             Ok(socket) => Arc::clone(&self).serve(socket, peer, place, Some(early)),
