@@ -62,6 +62,8 @@ pub struct HttpMetrics {
     pub accepted: Number,
     /// Connections refused, for whatever reason.
     pub connections_refused: Number,
+    /// Connections closed because no trusted balancer announced them (PROXY protocol).
+    pub unannounced: Number,
     /// Accept calls that failed (descriptors, memory).
     pub accept_errors: Number,
     /// Requests answered.
@@ -332,6 +334,7 @@ impl Metrics {
                 ("connections", "connections at present, streams not counted", AndShrinks, read(&http.connections)),
                 ("accepted_connections", "connections accepted", Only, read(&http.accepted)),
                 ("refused_connections", "connections refused", Only, read(&http.connections_refused)),
+                ("unannounced_connections", "connections without a PROXY header", Only, read(&http.unannounced)),
                 ("accept_errors", "accept calls that failed", Only, read(&http.accept_errors)),
                 ("requests", "requests answered", Only, read(&http.requests)),
                 ("client_errors", "requests answered with 4xx", Only, read(&http.client_errors)),

@@ -31,6 +31,7 @@ mod imported;
 mod journal_cli;
 mod keeping;
 mod leaving;
+mod limits;
 mod locations;
 mod long_wait;
 mod passing;
