@@ -4,6 +4,7 @@
 mod book;
 mod bucket;
 mod memory;
+mod pace;
 mod place;
 mod trust;
 mod turned;
@@ -20,6 +21,7 @@ use crate::metrics::{self, Metrics, TURNED};
 use book::{Account, Book};
 use bucket::Rate;
 use memory::Memory;
+pub use pace::Pace;
 pub use place::{Place, Seat, Visit};
 pub use trust::Trust;
 pub use turned::Turned;

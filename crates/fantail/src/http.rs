@@ -37,7 +37,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Pace};
 use crate::config::{self, Action as Configured, Config, Door, Pattern};
 use crate::dialect::grip::Signer;
 use crate::fanout::Shards;
@@ -96,6 +96,7 @@ pub struct App {
     signer: Option<Signer>,
     holds: Holds,
     body_timeout: Duration,
+    body_pace: Pace,
     max_subscriptions: usize,
     started: Instant,
     stopping: AtomicBool,
@@ -209,6 +210,7 @@ impl App {
                 .and_then(|key| Signer::new(key.expose(), &config.proxy.grip_issuer).ok()),
             holds: Holds::new(&config.stream),
             body_timeout: config.listen.body_timeout.get(),
+            body_pace: Pace::new(config.limits.body_rate.bytes(), config.listen.body_timeout.get()),
             max_subscriptions: config.hub.subscriptions,
             started: Instant::now(),
             stopping: AtomicBool::new(false),

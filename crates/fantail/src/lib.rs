@@ -157,6 +157,7 @@ impl Server {
             app: Arc::clone(&app),
             public_places,
             control_places,
+            answer_rate: config.limits.answer_rate.bytes() as u64,
             user_timeout: config.stream.user_timeout.get(),
             stopping: stopping.subscribe(),
             settings: config.listen.clone(),

@@ -2,6 +2,7 @@
 
 mod connection;
 mod entrance;
+mod patience;
 pub mod proxy_protocol;
 mod wire;
 
@@ -44,6 +45,8 @@ pub struct Shared {
     pub public_places: Arc<Semaphore>,
     /// The same for the control listener, so that it is never full of browsers.
     pub control_places: Arc<Semaphore>,
+    /// Bytes in a second that a client takes of an answer at least.
+    pub answer_rate: u64,
     /// How long a peer may leave sent data unacknowledged.
     pub user_timeout: Duration,
     /// Turns true when the server stops.

@@ -74,6 +74,9 @@ pub enum Refusal {
     /// The body did not arrive in time.
     #[error("the body stayed silent for {0:?} (listen.body_timeout)")]
     BodyTimeout(Duration),
+    /// The body came in drops.
+    #[error("the body comes too slowly (limits.body_rate)")]
+    BodyTooSlow,
     /// The body's length was not given.
     #[error("a body is needed: send Content-Length (0 for an empty message) or chunks")]
     LengthRequired,
@@ -153,9 +156,11 @@ pub enum Refusal {
 /// What a client is told of a failed upstream.
 fn told(failure: &Failure) -> String {
     match failure {
-        Failure::ClientBody | Failure::ClientSilent(_) | Failure::ClientTooLarge(_) | Failure::Loop(_) => {
-            failure.to_string()
-        }
+        Failure::ClientBody
+        | Failure::ClientSilent(_)
+        | Failure::ClientSlow
+        | Failure::ClientTooLarge(_)
+        | Failure::Loop(_) => failure.to_string(),
         Failure::Connect { .. } | Failure::AllDown { .. } | Failure::Descriptors { .. } => {
             "the application cannot be reached".to_owned()
         }
@@ -185,7 +190,7 @@ impl Refusal {
             | Self::Ambiguous(_)
             | Self::Unclear(_)
             | Self::Publish(PublishError::ReservedId | PublishError::UnsendableId(_)) => StatusCode::BAD_REQUEST,
-            Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTimeout(_) | Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) | Self::Publish(PublishError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -229,8 +234,11 @@ impl Refusal {
             // What is left of the body would be taken for the next request.
             Self::TooLarge(_)
             | Self::BodyTimeout(_)
+            | Self::BodyTooSlow
             | Self::Unclear(_)
-            | Self::Upstream(Failure::ClientBody | Failure::ClientSilent(_) | Failure::ClientTooLarge(_)) => {
+            | Self::Upstream(
+                Failure::ClientBody | Failure::ClientSilent(_) | Failure::ClientSlow | Failure::ClientTooLarge(_),
+            ) => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

@@ -7,8 +7,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::Poll;
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
@@ -16,9 +15,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep};
 
 use super::Shared;
+use super::patience::Patience;
 use super::wire::{Line, Wire};
 use crate::admission::Place;
 use crate::config::Door;
@@ -32,30 +31,6 @@ pub struct Connections {
     shared: Arc<Shared>,
     http: http1::Builder,
     runtime: Handle,
-}
-
-/// How long a client may take nothing of an answer.
-const UNREAD: Duration = Duration::from_mins(1);
-
-/// Waits for a client that takes nothing. One that reads slowly keeps the socket full as well, for as long as a large answer
-/// lasts.
-#[derive(Default)]
-struct Patience {
-    /// Bytes that it had taken when the wait began.
-    sent: u64,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Patience {
-    /// Ready when a client that has taken `sent` bytes, and takes no more at the moment, has not taken one for too long.
-    fn poll(&mut self, cx: &mut Context<'_>, sent: u64) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(UNREAD)));
-        if self.sent != sent {
-            self.sent = sent;
-            timer.as_mut().reset(Instant::now() + UNREAD);
-        }
-        timer.as_mut().poll(cx)
-    }
 }
 
 impl Connections {
@@ -112,7 +87,7 @@ impl Connections {
         let mut stopping = self.shared.stopping.clone();
         let mut told = false;
         let mut stop = pin!(stopping.wait_for(|stopping| *stopping));
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(self.shared.answer_rate);
         let takeover = poll_fn(|cx| {
             if !told && stop.as_mut().poll(cx).is_ready() {
                 told = true;
@@ -131,7 +106,7 @@ impl Connections {
             match sent {
                 Poll::Ready(Err(_)) => return Poll::Ready(None),
                 Poll::Ready(Ok(())) => {
-                    patience = Patience::default();
+                    patience = Patience::new(self.shared.answer_rate);
                     if let Some(takeover) = slot.take() {
                         return Poll::Ready(Some(takeover));
                     }
@@ -220,28 +195,5 @@ impl Connections {
             Ok(socket) => Arc::clone(&self).serve(socket, peer, place, Some(early)),
             Err(error) => tracing::warn!(%error, %peer, "a socket could not come back to HTTP"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn patience_begins_anew_with_each_byte_and_only_then() {
-        let mut patience = Patience::default();
-        let mut deadline = async |sent| {
-            // So that the next wait does not begin in the same moment.
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            assert!(poll_fn(|cx| Poll::Ready(patience.poll(cx, sent))).await.is_pending());
-            patience.timer.as_ref().map(|timer| timer.deadline())
-        };
-        let first = deadline(0).await;
-        assert_eq!(deadline(0).await, first, "nothing was taken");
-        let second = deadline(1).await;
-        assert!(second > first, "a slow client is not one that takes nothing");
-        assert_eq!(deadline(1).await, second);
     }
 }

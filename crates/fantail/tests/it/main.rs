@@ -34,6 +34,7 @@ mod leaving;
 mod limits;
 mod locations;
 mod long_wait;
+mod loris;
 mod passing;
 mod program;
 mod publish;

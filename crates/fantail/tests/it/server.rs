@@ -155,6 +155,14 @@ impl Process {
         Self::start_by(command, toml, any, any)
     }
 
+    /// The same for a program that says elsewhere what it logs.
+    pub(crate) fn start_with_log(toml: &str, log: Stdio) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
+        command.stderr(log);
+        Self::start_by(command, toml, any, any)
+    }
+
     fn start_by(mut command: Command, toml: &str, public: SocketAddr, control: SocketAddr) -> Self {
         let mut config = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
         config.write_all(toml.as_bytes()).expect("room for a configuration");
