@@ -26,6 +26,7 @@ mod journal;
 mod ledger;
 mod lines;
 mod load;
+mod loris;
 mod meter;
 mod metrics;
 mod origin;
@@ -97,6 +98,13 @@ enum Command {
         #[command(flatten)]
         options: fairness::Options,
     },
+    /// Honest subscribers beside connections that are held in drops
+    Loris {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: scenario::loris::Options,
+    },
     /// All servers that are installed, the same work in turn, and a table
     Compare {
         #[command(flatten)]
@@ -147,6 +155,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Idle { common, options } => one(&common, |common| idle::run(common, &options)),
         Command::Channels { common, options } => one(&common, |common| channels::run(common, &options)),
         Command::Fairness { common, options } => one(&common, |common| fairness::run(common, &options)),
+        Command::Loris { common, options } => one(&common, |common| scenario::loris::run(common, &options)),
         Command::Compare { options } => compare::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Proxy { options } => proxy::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Journal { options } => journal::run(&options),
