@@ -38,6 +38,7 @@ mod program;
 mod publish;
 mod push_stream_chromium;
 mod push_stream_events;
+mod push_stream_frames;
 mod push_stream_page;
 mod push_stream_polls;
 mod push_stream_publisher;
