@@ -18,9 +18,9 @@ mod websocket;
 
 use std::sync::Arc;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::App;
@@ -29,7 +29,7 @@ use super::captures::Captures;
 use super::takeover::Slot;
 use crate::config::{self, Config, Endpoint, Expression, Pattern, Route};
 use crate::dialect::push_stream::headers::{self, Methods};
-use crate::dialect::push_stream::{Asked, EXPLAIN, Refusal};
+use crate::dialect::push_stream::{Asked, EXPLAIN, Refusal, page};
 use ask::Ask;
 pub use census::Census;
 use publisher::Publisher;
@@ -124,6 +124,20 @@ fn empty(status: StatusCode) -> Response<Body> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
+}
+
+/// The answer that nginx itself has for a request that it cannot take, with this status; the connection ends with it.
+pub(super) fn nginx(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::Full(page::page(status).into()));
+    *response.status_mut() = status;
+    closing(response.headers_mut());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(page::CONTENT_TYPE));
+    response
+}
+
+/// Ends the connection behind an answer: what is left of the request's body is not read.
+fn closing(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// The answer to a request that is refused; `methods` are the route's.
