@@ -99,10 +99,25 @@ impl PushStream {
         let ask = Ask::new(request, slot.peer(), captures);
         match &self.kind {
             Kind::Publisher(publisher) => publisher.answer(self, app, &ask, body).await,
-            Kind::Subscriber(subscriber) => subscriber.answer(self, app, slot, &ask).await,
+            Kind::Subscriber(subscriber) => subscriber.answer(self, app, slot, &ask, &HeaderMap::new()).await,
             Kind::WebSocket(socket) => socket.answer(self, app, slot, &ask).await,
             Kind::Statistics => statistics::answer(self, app, &ask).await,
         }
+    }
+
+    /// Answers a request that an application has looked at and handed over, with what is `kept` of its answer; nothing unless
+    /// there are subscribers over HTTP here.
+    pub async fn take_over(
+        &self,
+        app: &App,
+        slot: &Arc<Slot>,
+        request: &Parts,
+        captures: &Captures<'_>,
+        kept: &HeaderMap,
+    ) -> Option<Response<Body>> {
+        let Kind::Subscriber(subscriber) = &self.kind else { return None };
+        let ask = Ask::new(request, slot.peer(), captures);
+        Some(subscriber.answer(self, app, slot, &ask, kept).await)
     }
 
     /// The channels that a request names.
