@@ -37,6 +37,7 @@ mod passing;
 mod program;
 mod publish;
 mod push_stream_events;
+mod push_stream_handover;
 mod push_stream_page;
 mod push_stream_polls;
 mod push_stream_publisher;
