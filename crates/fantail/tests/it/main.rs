@@ -36,6 +36,7 @@ mod long_wait;
 mod passing;
 mod program;
 mod publish;
+mod push_stream_chromium;
 mod push_stream_events;
 mod push_stream_handover;
 mod push_stream_page;
