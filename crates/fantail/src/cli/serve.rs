@@ -41,7 +41,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let mut banner = Banner::new(&config);
     let server = Server::new(config)?;
     banner.journal = server.journal();
-    banner.public = server.public_addr();
+    banner.public = server.public_addrs();
     banner.control = server.control_addr();
     // Whether anyone reads the banner is no reason to stop.
     let mut out = std::io::stdout();
@@ -103,8 +103,8 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 
 /// What is printed once the server can be reached.
 struct Banner {
-    public: SocketAddr,
-    control: SocketAddr,
+    public: Vec<SocketAddr>,
+    control: Option<SocketAddr>,
     /// What it is and what it promises.
     journal: String,
     prefix: String,
@@ -116,8 +116,8 @@ struct Banner {
 impl Banner {
     fn new(config: &Config) -> Self {
         Self {
-            public: config.listen.public,
-            control: config.control.listen,
+            public: config.listen.public.all().to_vec(),
+            control: config.control.listen.socket(),
             journal: config.journal.url.to_string(),
             prefix: config.native.prefix.clone(),
             keyed: config.control.key.is_some(),
@@ -129,15 +129,20 @@ impl Banner {
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { public, control, journal, prefix, keyed, upstreams } = self;
-        let (from, to) = (reachable(*public), reachable(*control));
         let key = if *keyed { "-H \"Authorization: Bearer $KEY\" " } else { "" };
         writeln!(f, "fantail {}", env!("CARGO_PKG_VERSION"))?;
-        writeln!(f, "  public   http://{public}")?;
-        writeln!(f, "  control  http://{control}")?;
+        for (index, public) in public.iter().enumerate() {
+            writeln!(f, "  {:7}  http://{public}", if index == 0 { "public" } else { "" })?;
+        }
+        if let Some(control) = control {
+            writeln!(f, "  control  http://{control}")?;
+        }
         for (index, upstream) in upstreams.iter().enumerate() {
             writeln!(f, "  {:7}  {upstream}", if index == 0 { "proxy" } else { "" })?;
         }
         writeln!(f, "  journal  {journal}")?;
+        let (Some(public), Some(control)) = (public.first(), control) else { return Ok(()) };
+        let (from, to) = (reachable(*public), reachable(*control));
         writeln!(f)?;
         writeln!(f, "  try      curl -N http://{from}{prefix}sub/news")?;
         writeln!(f, "           curl {key}-d hello http://{to}{prefix}pub/news")?;

@@ -35,6 +35,8 @@ struct Mapper<'t> {
     /// Listener, host and path of each route that there is.
     taken: Vec<(bool, Option<String>, String)>,
     open_publishers: Vec<String>,
+    /// The largest message that Fantail is to take.
+    message: u64,
 }
 
 /// The listener that a server becomes.
@@ -54,6 +56,7 @@ pub(super) fn map(tree: &Tree, main: &str) -> Result<Import, ImportError> {
         http: http.map_or(&[], Directive::children),
         taken: Vec::new(),
         open_publishers: Vec::new(),
+        message: 0,
     };
     mapper.draft.head(format!("From {main}. What became of each directive is said by `fantail import --report`."));
     settings::process(&mut mapper, tree);
@@ -96,6 +99,7 @@ impl<'t> Mapper<'t> {
         push_stream::globals(self, http)?;
         let public: Vec<&Server<'t>> = listeners.public.map_or_else(Vec::new, |place| at(&servers, place));
         let control: Vec<&Server<'t>> = listeners.control.map_or_else(Vec::new, |place| at(&servers, place));
+        self.largest_message(public.iter().chain(&control).copied());
         if let Some(place) = listeners.public {
             self.listen(&public, place);
             self.keep_apart(place, listeners.control);
@@ -146,9 +150,6 @@ impl<'t> Mapper<'t> {
         settings::server(self, &server.scope);
         self.addresses(server, door);
         let hosts = self.hosts(server, door, one_of_many);
-        for limit in server.scope.all("client_max_body_size") {
-            self.largest_message(server, limit);
-        }
         let has_regexes =
             server.flat().iter().any(|location| is_carried(location) && matches!(location.paths, Paths::Regex { .. }));
         let way = Way { server, http, door, hosts: &hosts, has_regexes };

@@ -39,6 +39,7 @@ mod publish;
 mod push_stream_chromium;
 mod push_stream_events;
 mod push_stream_frames;
+mod push_stream_handover;
 mod push_stream_page;
 mod push_stream_polls;
 mod push_stream_publisher;
