@@ -54,7 +54,7 @@ pub use self::{
     idempotency::Idempotency,
     journal::{Durability, Journal, JournalUrl},
     listen::Listen,
-    load::{CONTROL_URL, Flag, PUBLIC_URL, Sources, TOKEN, load},
+    load::{CONTROL_URL, Flag, PUBLIC_URL, Sources, TOKEN, Text, load},
     log::{Log, LogFormat},
     memory::Memory,
     native::Native,

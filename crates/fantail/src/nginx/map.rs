@@ -20,7 +20,7 @@ use super::process::Process;
 use super::report::{Ledger, Report};
 use super::scope::{Scope, named};
 use super::tree::{Block, Directive, Tree};
-use super::{Import, ImportError};
+use super::{Front, Import, ImportError};
 
 /// Where Fantail's own routes go, so that they take no path that was nginx's.
 const NATIVE: &str = "/fantail/";
@@ -37,6 +37,7 @@ struct Mapper<'t> {
     open_publishers: Vec<String>,
     /// The largest message that Fantail is to take.
     message: u64,
+    front: Front,
 }
 
 /// The listener that a server becomes.
@@ -57,6 +58,7 @@ pub(super) fn map(tree: &Tree, main: &str) -> Result<Import, ImportError> {
         taken: Vec::new(),
         open_publishers: Vec::new(),
         message: 0,
+        front: Front::Nowhere,
     };
     mapper.draft.head(format!("From {main}. What became of each directive is said by `fantail import --report`."));
     settings::process(&mut mapper, tree);
@@ -79,10 +81,10 @@ pub(super) fn map(tree: &Tree, main: &str) -> Result<Import, ImportError> {
             }
         });
     }
-    let Mapper { ledger, mut draft, upstreams, open_publishers, .. } = mapper;
+    let Mapper { ledger, mut draft, upstreams, open_publishers, front, .. } = mapper;
     draft.upstreams = upstreams.into_tables();
     let report: Report = ledger.finish(tree);
-    Ok(Import { toml: draft.to_string(), report, open_publishers, process: Process::of(tree) })
+    Ok(Import { toml: draft.to_string(), report, open_publishers, front, process: Process::of(tree) })
 }
 
 /// Whether a location does something that Fantail does.
@@ -101,6 +103,7 @@ impl<'t> Mapper<'t> {
         let control: Vec<&Server<'t>> = listeners.control.map_or_else(Vec::new, |place| at(&servers, place));
         self.largest_message(public.iter().chain(&control).copied());
         if let Some(place) = listeners.public {
+            self.front = if place.tls { Front::Tls(place.address) } else { Front::Plain };
             self.listen(&public, place);
             self.keep_apart(place, listeners.control);
             self.draft.section("native").set_with(
