@@ -36,7 +36,7 @@ use bytes::Bytes;
 use fantail_hub::{ChannelName, Hub};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::config::{self, Action as Configured, Config, Door, Pattern};
@@ -98,6 +98,8 @@ pub struct App {
     holds: Holds,
     body_timeout: Duration,
     max_subscriptions: usize,
+    /// What nginx refuses itself is refused with its pages.
+    strict: bool,
     started: Instant,
     stopping: Arc<AtomicBool>,
     /// Publish requests that are being answered.
@@ -264,6 +266,7 @@ impl App {
             holds: Holds::new(&config.stream),
             body_timeout: config.listen.body_timeout.get(),
             max_subscriptions: config.hub.subscriptions,
+            strict: site.is_some() && config.push_stream.strict,
             started,
             stopping,
             publishing,
@@ -380,7 +383,7 @@ impl App {
     ) -> Response<Body> {
         let path = path::normalise(request.uri.path());
         let Some(found) = table.find(host::host(request).as_deref(), &path) else {
-            return Refusal::NotFound(request.uri.path().to_owned()).response();
+            return self.not_found(table, request);
         };
         let answer = match &**found.action {
             Action::Subscribe(route) => {
@@ -429,6 +432,15 @@ impl App {
             Action::Page => Ok(text(include_str!("http/page.html"), "text/html; charset=utf-8")),
         };
         answer.unwrap_or_else(|refusal| refusal.response())
+    }
+
+    fn not_found(&self, table: &Table<Arc<Action>>, request: &Parts) -> Response<Body> {
+        let path = request.uri.path();
+        match table.refuses(path) {
+            true if self.strict => push_stream::nginx(StatusCode::BAD_REQUEST),
+            true => Refusal::NoPath(path.to_owned()).response(),
+            false => Refusal::NotFound(path.to_owned()).response(),
+        }
     }
 
     async fn end_subscriber(&self, request: &Parts, id: &str) -> Result<Response<Body>, Refusal> {

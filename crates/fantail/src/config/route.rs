@@ -66,7 +66,7 @@ const OPTIONS: [(&str, &[Action]); 54] = [
     ("remove_request", &[Action::Proxy]),
     ("set_response", &[Action::Proxy]),
     ("remove_response", &[Action::Proxy]),
-    ("max_body", &[Action::Proxy]),
+    ("max_body", &[Action::Proxy, Action::PushStream]),
     ("hand_over", &[Action::Proxy]),
     ("soft_failure", &[Action::Proxy]),
     ("reconnect", &[Action::Proxy]),
@@ -176,7 +176,8 @@ section! {
         set_response: Fields = Fields::default(),
         /// Header fields that answers lose.
         remove_response: Vec<String> = Vec::new(),
-        /// Largest body of a request; a larger one is refused with 413. 0 means no limit.
+        /// Largest body of a request; a larger one is refused with 413. 0 means no limit. Where messages are published,
+        /// `hub.message` holds as well.
         max_body: Size = MAX_BODY,
         /// Whether `X-Accel-Redirect` and `Grip-*` in the upstream's answers act.
         hand_over: bool = HAND_OVER,

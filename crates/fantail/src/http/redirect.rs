@@ -54,6 +54,12 @@ pub(super) async fn redirect(
                 Ok(Redirected::Again(Box::new((aimed, answer))))
             }
         },
+        Action::PushStream(route) => {
+            let answer = route.take_over(app, slot, &aimed, &found.captures, kept).await;
+            let answer = answer
+                .ok_or_else(|| refusal(&format!("the push-stream route of {target:?} has no subscribers over HTTP")))?;
+            Ok(Redirected::Done(Box::new(answer)))
+        }
         _ => Err(refusal(&format!("the route of {target:?} neither subscribes nor leads to an upstream"))),
     }
 }

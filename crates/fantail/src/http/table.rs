@@ -157,6 +157,11 @@ impl<A> Table<A> {
         self.find_internal(host, path).filter(|found| !found.place.internal)
     }
 
+    /// Whether nginx would refuse this path, and locations are looked for here as nginx looks for them.
+    pub fn refuses(&self, path: &str) -> bool {
+        self.resolves && resolve(path).is_none()
+    }
+
     /// The route for a request that an upstream's answer led to, internal or not.
     pub fn find_internal<'p>(&self, host: Option<&str>, path: &'p str) -> Option<Found<'_, 'p, A>> {
         let path = &Forms { normal: path, resolved: if self.resolves { resolve(path) } else { None } };
@@ -303,6 +308,14 @@ mod tests {
         assert_eq!(find("/sub/a%2Fb%2520"), Some(("~ ^/sub/(.*)$", Some(b"a/b%20".to_vec()))));
         assert_eq!(find("/sub/%00"), Some(("/sub/{channels...}", None)), "nginx refuses it");
         assert_eq!(find("/p/../../p/"), None);
+    }
+
+    #[test]
+    fn refused_paths_are_nginxs_where_routes_are() {
+        let (own, nginxs) = (table(&["/sub/{channels...}"]), table(&["/sub/{channels...}", "= /a"]));
+        for (path, refused) in [("/../a", true), ("/a%zz", true), ("/a%00", true), ("*", true), ("/b/../a", false)] {
+            assert_eq!((nginxs.refuses(path), own.refuses(path)), (refused, false), "{path}");
+        }
     }
 
     #[test]

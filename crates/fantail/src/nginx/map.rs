@@ -39,6 +39,8 @@ struct Mapper<'t> {
     /// Place, host and path of each route that there is; no place for those of the control listener.
     taken: Vec<(Option<Place>, Option<String>, String)>,
     open_publishers: Vec<String>,
+    /// The largest message that Fantail is to take.
+    message: u64,
     front: Front,
 }
 
@@ -60,6 +62,7 @@ pub(super) fn map(tree: &Tree, main: &str) -> Result<Import, ImportError> {
         public: Vec::new(),
         taken: Vec::new(),
         open_publishers: Vec::new(),
+        message: 0,
         front: Front::Nowhere,
     };
     mapper.draft.head(format!("From {main}. What became of each directive is said by `fantail import --report`."));
@@ -104,6 +107,7 @@ impl<'t> Mapper<'t> {
         let is_public = |server: &&Server<'t>| listeners.public.iter().any(|place| server.at(*place).is_some());
         let public: Vec<&Server<'t>> = servers.iter().filter(is_public).collect();
         let control: Vec<&Server<'t>> = listeners.control.map_or_else(Vec::new, |place| at(&servers, place));
+        self.largest_message(public.iter().chain(&control).copied());
         if let Some(place) = listeners.public.first() {
             self.front = if place.tls { Front::Tls(place.address) } else { Front::Plain };
             self.listen(&servers, &listeners.public);
@@ -154,9 +158,6 @@ impl<'t> Mapper<'t> {
         settings::server(self, &server.scope);
         self.addresses(server, door, control);
         let seats = self.seats(server, all, door);
-        for limit in server.scope.all("client_max_body_size") {
-            self.largest_message(server, limit);
-        }
         let has_regexes =
             server.flat().iter().any(|location| is_carried(location) && matches!(location.paths, Paths::Regex { .. }));
         let way = Way { server, http, door, seats: &seats, has_regexes };

@@ -6,7 +6,6 @@ use super::super::location::{Location, Paths, choose};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::super::value;
-use super::push_stream::Role;
 use super::servers::{Place, Server};
 use super::{Door, Mapper, access, is_carried, nchan, proxy, push_stream, settings};
 
@@ -21,6 +20,9 @@ pub(super) struct Way<'s, 't> {
     pub has_regexes: bool,
 }
 
+/// The largest body that nginx takes unless it is told otherwise, and the largest message that Fantail does.
+const MESSAGE: u64 = 1 << 20;
+
 /// A host for which a server is asked, and the places at which it is.
 #[derive(Debug)]
 pub(super) struct Seat {
@@ -31,22 +33,37 @@ pub(super) struct Seat {
 }
 
 impl<'t> Mapper<'t> {
-    /// The limit of bodies is that of messages where messages are published.
-    pub(super) fn largest_message(&mut self, server: &Server<'t>, limit: &Directive) {
-        let publishes = |location: &Location<'_>| {
-            push_stream::handler(location).is_some_and(|handler| push_stream::role(handler) == Role::Publisher)
-                || nchan::handler(location).is_some_and(|handler| handler.name.contains("pub"))
-        };
-        if server.flat().into_iter().any(publishes) {
-            self.message(limit);
+    /// Makes room for the largest body that any location takes which publishes.
+    pub(super) fn largest_message<'s>(&mut self, servers: impl Iterator<Item = &'s Server<'t>>)
+    where
+        't: 's,
+    {
+        let locations = servers.flat_map(Server::flat);
+        let limits = locations.filter(|location| publishes(location)).map(|location| largest_body(location).1);
+        self.message = limits.chain([MESSAGE]).max().unwrap_or(MESSAGE);
+        if self.message > MESSAGE {
+            let message = Value::text(&value::written_size(self.message));
+            self.draft.section("hub").set("message", message);
         }
     }
 
-    fn message(&mut self, limit: &Directive) {
-        match value::size(limit.first()).unwrap_or_default() {
-            0 => self.ledger.changed(limit, "a message always has a limit, hub.message"),
-            bytes if bytes == 1 << 20 => self.ledger.carried(limit, "is what Fantail does unless told otherwise"),
-            bytes => self.global("hub", "message", Value::text(&value::written_size(bytes)), limit),
+    /// The largest body of a location that publishes: as the route's, where messages may be larger elsewhere.
+    fn body(&mut self, route: &mut Table, location: &Location<'t>) {
+        let (directive, bytes) = largest_body(location);
+        let own = bytes > 0 && bytes < self.message;
+        if own {
+            let size = Value::text(&value::written_size(bytes));
+            match directive {
+                Some(_) => route.set("max_body", size),
+                None => route.set_with("max_body", size, "What nginx takes unless it is told otherwise."),
+            }
+        }
+        let Some(directive) = directive else { return };
+        match (own, bytes) {
+            (true, _) => self.ledger.carried(directive, "max_body"),
+            (_, 0) => self.ledger.changed(directive, "a message always has a limit, hub.message"),
+            (_, MESSAGE) => self.ledger.carried(directive, "is what Fantail does unless told otherwise"),
+            _ => self.ledger.carried(directive, "hub.message"),
         }
     }
 
@@ -178,12 +195,15 @@ impl<'t> Mapper<'t> {
             route.set("internal", Value::plain(true));
             self.ledger.carried(internal, "internal");
         }
-        if let Some(limit) = location.scope.own("client_max_body_size") {
-            if publishes {
-                self.message(limit);
+        if publishes {
+            self.body(&mut route, location);
+        } else if let Some(limit) = location.scope.own("client_max_body_size") {
+            let note = if handler.name.contains("pubsub") || route.value("websocket_allow_publish").is_some() {
+                "what comes by a WebSocket has no limit in nginx, and hub.message here"
             } else {
-                self.ledger.carried(limit, "no body is read here");
-            }
+                "no body is read here"
+            };
+            self.ledger.carried(limit, note);
         }
         for field in location.scope.all("add_header") {
             self.field(&mut route, field);
@@ -344,6 +364,18 @@ fn hidden_by(server: &Server<'_>, location: &Location<'_>) -> Option<String> {
     };
     let chosen = choose(&server.locations, path.as_bytes(), &counts)?;
     (chosen.directive.id != location.directive.id).then(|| chosen.directive.args.join(" "))
+}
+
+/// Whether messages are published there in bodies.
+fn publishes(location: &Location<'_>) -> bool {
+    let handler = push_stream::handler(location).or_else(|| nchan::handler(location));
+    handler.is_some_and(|handler| handler.name.contains("publisher"))
+}
+
+/// The directive that limits a location's bodies, and the limit; 0 is none.
+fn largest_body<'t>(location: &Location<'t>) -> (Option<&'t Directive>, u64) {
+    let directive = location.scope.last("client_max_body_size");
+    (directive, directive.map_or(MESSAGE, |directive| value::size(directive.first()).unwrap_or_default()))
 }
 
 /// Whether Fantail can have the location's paths.
