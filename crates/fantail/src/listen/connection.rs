@@ -49,9 +49,9 @@ pub(super) struct Past {
 
 /// Lets a request be one after which its client closes the connection. What answers it outside of HTTP then closes it as well.
 fn close_after<B>(request: &mut Request<B>) {
-    // An upgrade has no request behind it.
+    // An upgrade has no request behind it. What else the field lists belongs to this connection, and still is to go no further.
     if !request.headers().contains_key(UPGRADE) {
-        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        request.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
@@ -246,6 +246,23 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+
+    #[test]
+    fn last_request_closes_and_keeps_what_its_connection_field_lists() {
+        let after = |fields: &[(&str, &str)]| {
+            let mut request = Request::new(());
+            for (name, value) in fields {
+                let name: http::HeaderName = name.parse().unwrap();
+                request.headers_mut().append(name, value.parse().unwrap());
+            }
+            close_after(&mut request);
+            let options = request.headers().get_all(CONNECTION).iter().map(|value| value.to_str().unwrap().to_owned());
+            options.collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(after(&[]), "close");
+        assert_eq!(after(&[("connection", "x-own")]), "x-own, close");
+        assert_eq!(after(&[("connection", "upgrade"), ("upgrade", "websocket")]), "upgrade");
+    }
 
     #[tokio::test]
     async fn patience_begins_anew_with_each_byte_and_only_then() {
