@@ -50,7 +50,7 @@ use error::{Refusal, json};
 use forward::{Forward, Forwarded};
 use hold::Holds;
 use publish::Publish;
-use push_stream::{PushStream, Site};
+use push_stream::{PushStream, Roll, Site};
 use query::Query;
 use relayed::record::Recordings;
 use relayed::share::Shares;
@@ -103,6 +103,10 @@ pub struct App {
     publishing: AtomicUsize,
     shares: Shares,
     recordings: Recordings,
+    /// Those who subscribe over a WebSocket, in no shard.
+    websockets: Arc<Roll>,
+    /// There is a route for them.
+    has_websockets: bool,
 }
 
 /// Counts a publish request while it is being answered.
@@ -215,6 +219,8 @@ impl App {
             publishing: AtomicUsize::new(0),
             shares: Shares::default(),
             recordings,
+            websockets: Arc::default(),
+            has_websockets: config.route.iter().any(|route| route.subscriber == Some(config::Subscriber::WebSocket)),
         }
     }
 
@@ -378,7 +384,7 @@ impl App {
         if request.method != Method::POST {
             return Err(Refusal::Method(request.method.to_string(), "POST"));
         }
-        if self.shards.end(id).await {
+        if self.websockets.end(id) || self.shards.end(id).await {
             Ok(json(&serde_json::json!({ "ended": id })))
         } else {
             Err(Refusal::NoSubscriber(id.to_owned()))
