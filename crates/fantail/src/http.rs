@@ -52,7 +52,7 @@ use error::{Refusal, json};
 use forward::{Forward, Forwarded};
 use hold::Holds;
 use publish::Publish;
-use push_stream::{PushStream, Site};
+use push_stream::{PushStream, Roll, Site};
 use query::Query;
 use relayed::record::Recordings;
 use relayed::share::Shares;
@@ -106,6 +106,10 @@ pub struct App {
     publishing: Arc<AtomicUsize>,
     shares: Arc<Shares>,
     recordings: Arc<Recordings>,
+    /// Those who subscribe over a WebSocket, in no shard.
+    websockets: Arc<Roll>,
+    /// There is a route for them.
+    has_websockets: bool,
 }
 
 /// What the routes of one configuration hand to those of the next.
@@ -119,6 +123,7 @@ struct Lasting {
     publishing: Arc<AtomicUsize>,
     shares: Arc<Shares>,
     recordings: Arc<Recordings>,
+    websockets: Arc<Roll>,
 }
 
 /// Counts a publish request while it is being answered.
@@ -158,6 +163,7 @@ impl App {
             publishing: Arc::default(),
             shares: Arc::default(),
             recordings: Arc::new(Recordings::new(streams(config))),
+            websockets: Arc::default(),
         };
         Self::build(config, lasting, proxy, site)
     }
@@ -175,12 +181,14 @@ impl App {
             publishing: Arc::clone(&self.publishing),
             shares: Arc::clone(&self.shares),
             recordings: Arc::clone(&self.recordings),
+            websockets: Arc::clone(&self.websockets),
         };
         Self::build(config, lasting, proxy, site)
     }
 
     fn build(config: &Config, lasting: Lasting, proxy: Proxy, site: Option<&Arc<Site>>) -> Self {
-        let Lasting { hub, disk, shards, metrics, started, stopping, publishing, shares, recordings } = lasting;
+        let Lasting { hub, disk, shards, metrics, started, stopping, publishing, shares, recordings, websockets } =
+            lasting;
         let subscribe = |route: &config::Route, door: Door| {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
             Action::Subscribe(Subscribe::new(&config.stream, route, cors))
@@ -272,6 +280,8 @@ impl App {
             publishing,
             shares,
             recordings,
+            websockets,
+            has_websockets: config.route.iter().any(|route| route.subscriber == Some(config::Subscriber::WebSocket)),
         }
     }
 
@@ -447,7 +457,7 @@ impl App {
         if request.method != Method::POST {
             return Err(Refusal::Method(request.method.to_string(), "POST"));
         }
-        if self.shards.end(id).await {
+        if self.websockets.end(id) || self.shards.end(id).await {
             Ok(json(&serde_json::json!({ "ended": id })))
         } else {
             Err(Refusal::NoSubscriber(id.to_owned()))

@@ -156,6 +156,8 @@ pub struct WebSocketMetrics {
     pub open: Number,
     /// Channels that they listen to, counted once for each of them.
     pub subscriptions: Number,
+    /// Sockets that are full.
+    pub blocked: Number,
     /// sockets ever.
     pub opened: Number,
     /// Messages handed to them.
@@ -341,6 +343,7 @@ impl Metrics {
                 ("broken_streams", "shared or recorded streams that broke off", Only, read(&relayed.broken)),
                 ("websockets", "WebSockets of subscribers at present", AndShrinks, read(&sockets.open)),
                 ("websocket_subscriptions", "channels they listen to", AndShrinks, read(&sockets.subscriptions)),
+                ("blocked_websockets", "WebSockets whose sockets are full", AndShrinks, read(&sockets.blocked)),
                 ("websockets_opened", "WebSockets of subscribers that came", Only, read(&sockets.opened)),
                 ("websocket_deliveries", "messages handed to WebSockets", Only, read(&sockets.deliveries)),
                 ("websocket_pings", "pings sent to WebSockets", Only, read(&sockets.pings)),
