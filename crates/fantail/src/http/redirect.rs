@@ -41,9 +41,9 @@ pub(super) async fn redirect(
     let host = host::host(request);
     // Not 404 if there is none, which would say that what the client asked for does not exist: it does, and the application
     // or the configuration is to be put right.
-    let found = app.public.find_internal(host.as_deref(), &path);
+    let found = app.public(slot).find_internal(host.as_deref(), &path);
     let found = found.ok_or_else(|| refusal(&format!("no route serves {target:?}")))?;
-    match found.action {
+    match &**found.action {
         Action::Subscribe(route) => {
             Ok(Redirected::Done(Box::new(route.answer(app, slot, &aimed, found.rest, kept).await)))
         }

@@ -17,7 +17,7 @@ pub(super) fn tree(text: &str) -> Tree {
     let folder = tempfile::tempdir().unwrap();
     let main = folder.path().join("nginx.conf");
     fs::write(&main, text).unwrap();
-    read(&main, &Files::new(&main, None)).unwrap()
+    read(&main, &Files::new(&main, None), "").unwrap()
 }
 
 pub(super) fn imported(text: &str) -> Result<Import, ImportError> {

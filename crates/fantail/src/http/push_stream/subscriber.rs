@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fantail_hub::{Batch, ChannelName, Framing, Plan, Subscription};
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::admission::{Admission, Refused};
@@ -187,6 +187,8 @@ impl Subscriber {
         headers.insert(CONTENT_TYPE, kind.unwrap_or_else(|| self.default_type.clone()));
         if !strict {
             headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+            // Else Chromium holds the first kilobyte of plain text back, to guess what it is.
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         }
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         response

@@ -6,7 +6,7 @@ use super::super::location::{Location, Paths, choose};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::super::value;
-use super::servers::Server;
+use super::servers::{Place, Server};
 use super::{Door, Mapper, access, is_carried, nchan, proxy, push_stream, settings};
 
 /// How the locations of a server are carried over.
@@ -14,14 +14,23 @@ pub(super) struct Way<'s, 't> {
     pub server: &'s Server<'t>,
     pub http: &'s Scope<'t>,
     pub door: Door,
-    /// The hosts that its routes are for; one that is nothing for all.
-    pub hosts: &'s [Option<String>],
+    /// The hosts that its routes are for, and where.
+    pub seats: &'s [Seat],
     /// Whether routes with regular expressions come of it.
     pub has_regexes: bool,
 }
 
 /// The largest body that nginx takes unless it is told otherwise, and the largest message that Fantail does.
 const MESSAGE: u64 = 1 << 20;
+
+/// A host for which a server is asked, and the places at which it is.
+#[derive(Debug)]
+pub(super) struct Seat {
+    /// Nothing for all.
+    pub host: Option<String>,
+    /// Nothing for the control listener.
+    pub at: Vec<Place>,
+}
 
 impl<'t> Mapper<'t> {
     /// Makes room for the largest body that any location takes which publishes.
@@ -59,7 +68,7 @@ impl<'t> Mapper<'t> {
     }
 
     pub(super) fn location(&mut self, way: &Way<'_, 't>, location: &Location<'t>) -> Result<(), ImportError> {
-        let &Way { server, http, door, hosts, has_regexes } = way;
+        let &Way { server, http, door, seats, has_regexes } = way;
         let push = push_stream::handler(location);
         let nchan = nchan::handler(location);
         let pass = location.scope.own("proxy_pass");
@@ -140,7 +149,7 @@ impl<'t> Mapper<'t> {
         for condition in location.scope.inner().iter().filter(|inner| inner.name == "if") {
             self.condition(condition, push.is_some() || nchan.is_some());
         }
-        self.put(location, &routes, door, hosts);
+        self.put(location, &routes, door, seats);
         Ok(())
     }
 
@@ -268,28 +277,40 @@ impl<'t> Mapper<'t> {
     }
 
     /// Puts routes into the draft, for each host.
-    fn put(&mut self, location: &Location<'t>, routes: &[Table], door: Door, hosts: &[Option<String>]) {
-        let all = [None];
+    fn put(&mut self, location: &Location<'t>, routes: &[Table], door: Door, seats: &[Seat]) {
         // The control listener has no routes for one host.
-        let hosts = if door == Door::Control { &all[..] } else { hosts };
-        if hosts.is_empty() {
+        let controlled = [Seat { host: None, at: Vec::new() }];
+        let seats = if door == Door::Control { &controlled[..] } else { seats };
+        if seats.is_empty() {
             self.ledger.left(location.directive, "none of its server's names is a host that Fantail can have");
         }
-        for host in hosts {
+        for Seat { host, at } in seats {
             for route in routes {
-                let path = route.value("path").map(Value::to_string).unwrap_or_default();
-                let key = (door == Door::Control, host.clone(), same(&path));
-                if self.taken.contains(&key) {
+                let path = same(&route.value("path").map(Value::to_string).unwrap_or_default());
+                let places = if at.is_empty() { vec![None] } else { at.iter().copied().map(Some).collect() };
+                let keys = places.into_iter().map(|place| (place, host.clone(), path.clone()));
+                let free: Vec<_> = keys.filter(|key| !self.taken.contains(key)).collect();
+                if free.is_empty() {
                     self.ledger.left(location.directive, "another route takes the same paths");
                     continue;
                 }
-                self.taken.push(key);
                 let mut own = Table::default();
                 own.comment(location.directive.spot.to_string());
                 own.set("path", Value::text(""));
                 if let Some(host) = host {
                     own.set("host", Value::text(host));
                 }
+                let is_at = |place: &Place| free.iter().any(|(at, ..)| at.as_ref() == Some(place));
+                let at: Vec<String> = self
+                    .public
+                    .iter()
+                    .filter(|(place, _)| is_at(place))
+                    .map(|(_, address)| address.to_string())
+                    .collect();
+                if door == Door::Public && at.len() < self.public.len() {
+                    own.set("at", Value::list(&at));
+                }
+                self.taken.extend(free);
                 own.extend(route);
                 self.draft.routes.push(own);
             }
