@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fantail_hub::{Batch, Framing, Hub, Plan, Profile};
+use fantail_hub::{Batch, ChannelName, Framing, Hub, Plan, Profile};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::metrics::{Metrics, ShardMetrics};
@@ -107,6 +107,8 @@ pub trait Presence: Send {
     /// The subscriber stays: it streams, or nothing was due and it waits. Not called for a request that is answered at once.
     /// Called by a shard's thread, so it must only take a note.
     fn came(&mut self);
+    /// It does not listen to this channel any more, and stays in its others. Called as above.
+    fn left(&mut self, channel: &ChannelName);
 }
 
 /// Takes a socket that a shard is done with, and its place among the connections.
@@ -470,6 +472,10 @@ mod tests {
     impl Presence for Notes {
         fn came(&mut self) {
             self.1.send(format!("{} came", self.0)).unwrap();
+        }
+
+        fn left(&mut self, channel: &ChannelName) {
+            self.1.send(format!("{} left {channel}", self.0)).unwrap();
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fantail_hub::gather::{Pages, missing};
 use fantail_hub::subscription::{has_ended, is_broken};
-use fantail_hub::{Batch, Channel, Framing, Gatherer, Hub, Watcher};
+use fantail_hub::{Batch, Channel, ChannelName, Framing, Gatherer, Hub, Watcher};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use tokio::runtime::Handle;
@@ -336,13 +336,22 @@ impl Shard {
                 metrics::add(&self.metrics.sent_bytes, sent as u64);
                 // A gap may stand for an end that is no longer kept.
                 let may_end = batch.ends || batch.gaps > 0;
-                conn.closing = batch.closes && conn.progress.cursor() == batch.next();
+                let whole = conn.progress.cursor() == batch.next();
+                conn.closing = batch.closes && whole;
+                let left = batch.left.as_ref().filter(|_| whole);
+                if let Some(left) = left {
+                    self.leave_channel(key, left);
+                }
+                let conn = &self.conns[key as usize];
                 if wrote == Wrote::Some {
                     self.blocked(key);
                 } else if conn.closing {
                     self.end(key);
                 } else if may_end && self.has_ended(key) {
                     self.end_as_its_channels(key);
+                } else if left.is_some() {
+                    // Pages that were read for it count its channels as they were.
+                    self.queue(key);
                 } else {
                     return true;
                 }
@@ -702,6 +711,20 @@ impl Shard {
         self.leave(seats.as_slice());
         self.count_rooms();
         conn
+    }
+
+    /// A connection does not listen to one of its channels any more.
+    fn leave_channel(&mut self, key: u32, name: &ChannelName) {
+        let conn = &mut self.conns[key as usize];
+        let mut seats = conn.seats.as_slice().iter();
+        let Some(index) = seats.position(|seat| self.rooms.get(seat.room).channel.name() == name) else { return };
+        let seat = conn.seats.take(index);
+        conn.progress.leave(index);
+        if let Some(presence) = &mut conn.presence {
+            presence.left(name);
+        }
+        self.leave(&[seat]);
+        self.count_rooms();
     }
 
     fn leave(&mut self, seats: &[Seat]) {

@@ -267,7 +267,7 @@ fn websocket_goes_on_where_its_client_stood() {
 #[test]
 fn deletion_is_the_last_message_of_its_channel() {
     let options = "subscriber = 'websocket'\nchannels_path = '$arg_id'\nmessage_template = '<~id~:~channel~:~text~>'\n\
-                   footer_template = 'FTR'";
+                   footer_template = 'FTR'\nwebsocket_allow_publish = true";
     let server = server("strict = true", &[("/ws", options)]);
     let mut one = Socket::open(&server, "/ws?id=a");
     let mut two = Socket::open(&server, "/ws?id=a/b");
@@ -279,6 +279,16 @@ fn deletion_is_the_last_message_of_its_channel() {
     two.expect_text("<-2:a:Channel deleted>");
     publish(&server, "/pub?id=b", &[], b"goes on");
     two.expect_text("<1:b:goes on>");
+    // Strictly a deleted channel is none of its subscriber's any more, neither to hear nor to say anything.
+    publish(&server, "/pub?id=a", &[], b"again");
+    two.say(0x81, b"said");
+    two.expect_text("<2:b:said>");
+    let figures = server.public().get("/pub?id=a").json();
+    assert_eq!((figures["published_messages"].as_u64(), figures["subscribers"].as_u64()), (Some(1), Some(0)));
+    assert_eq!(server.public().request("DELETE", "/pub?id=b", &[], b"").status, 200);
+    two.expect_text("<-2:b:Channel deleted>");
+    two.expect_text("FTR");
+    two.expect_close(None, "");
 }
 
 #[test]

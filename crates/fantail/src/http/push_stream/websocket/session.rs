@@ -214,6 +214,9 @@ impl Session {
                             () = entry.ended() => return Err(Over::Done),
                         }
                         entry.moved(batch.next());
+                        if let Some(left) = &batch.left {
+                            self.leave(left);
+                        }
                         ping = every.map(|every| Instant::now() + every);
                     }
                     Ok(None) => return Err(Over::Done),
@@ -228,6 +231,16 @@ impl Session {
                     ping = every.map(|every| Instant::now() + every);
                 }
             }
+        }
+    }
+
+    /// It does not listen to this channel any more, nor speak in it.
+    fn leave(&mut self, name: &ChannelName) {
+        if let Some(presence) = &mut self.presence {
+            presence.left(name);
+        }
+        if let Some(publishing) = &mut self.publishing {
+            publishing.channels.retain(|channel| channel != name);
         }
     }
 
