@@ -14,6 +14,7 @@ pub mod grip;
 pub mod hold;
 pub mod host;
 pub mod journal;
+pub mod live;
 pub mod path;
 pub mod publish;
 pub mod push_stream;
@@ -26,6 +27,7 @@ pub mod subscribe;
 pub mod table;
 pub mod takeover;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -34,7 +36,7 @@ use bytes::Bytes;
 use fantail_hub::{ChannelName, Hub};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::admission::{Admission, Pace};
@@ -51,7 +53,7 @@ use error::{Refusal, json};
 use forward::{Forward, Forwarded};
 use hold::Holds;
 use publish::Publish;
-use push_stream::{PushStream, Site};
+use push_stream::{PushStream, Roll, Site};
 use query::Query;
 use relayed::record::Recordings;
 use relayed::share::Shares;
@@ -88,9 +90,10 @@ pub struct App {
     shards: Arc<Shards>,
     proxy: Arc<Proxy>,
     metrics: Arc<Metrics>,
-    admission: Admission,
-    public: Table<Action>,
-    control: Table<Action>,
+    admission: Arc<Admission>,
+    /// A table for each address of the public listener, or one for all.
+    public: Vec<Table<Arc<Action>>>,
+    control: Table<Arc<Action>>,
     control_door: ControlDoor,
     /// Signs for applications that speak GRIP, and knows them; there is none without a key.
     signer: Option<Signer>,
@@ -98,12 +101,33 @@ pub struct App {
     body_timeout: Duration,
     body_pace: Pace,
     max_subscriptions: usize,
+    /// What nginx refuses itself is refused with its pages.
+    strict: bool,
     started: Instant,
-    stopping: AtomicBool,
+    stopping: Arc<AtomicBool>,
     /// Publish requests that are being answered.
-    publishing: AtomicUsize,
-    shares: Shares,
-    recordings: Recordings,
+    publishing: Arc<AtomicUsize>,
+    shares: Arc<Shares>,
+    recordings: Arc<Recordings>,
+    /// Those who subscribe over a WebSocket, in no shard.
+    websockets: Arc<Roll>,
+    /// There is a route for them.
+    has_websockets: bool,
+}
+
+/// What the routes of one configuration hand to those of the next.
+struct Lasting {
+    hub: Arc<Hub>,
+    disk: Option<Arc<DiskJournal>>,
+    shards: Arc<Shards>,
+    metrics: Arc<Metrics>,
+    started: Instant,
+    stopping: Arc<AtomicBool>,
+    publishing: Arc<AtomicUsize>,
+    shares: Arc<Shares>,
+    recordings: Arc<Recordings>,
+    websockets: Arc<Roll>,
+    admission: Arc<Admission>,
 }
 
 /// Counts a publish request while it is being answered.
@@ -133,6 +157,45 @@ impl App {
         metrics: Arc<Metrics>,
         site: Option<&Arc<Site>>,
     ) -> Self {
+        let lasting = Lasting {
+            admission: Arc::new(Admission::new(config, &metrics)),
+            hub,
+            disk,
+            shards,
+            metrics,
+            started: Instant::now(),
+            stopping: Arc::default(),
+            publishing: Arc::default(),
+            shares: Arc::default(),
+            recordings: Arc::new(Recordings::new(streams(config))),
+            websockets: Arc::default(),
+        };
+        Self::build(config, lasting, proxy, site)
+    }
+
+    /// The routes of another configuration in the place of these. The native prefix has to be the same.
+    #[must_use]
+    pub fn renewed(&self, config: &Config, proxy: Proxy, site: Option<&Arc<Site>>) -> Self {
+        let lasting = Lasting {
+            hub: Arc::clone(&self.hub),
+            disk: self.disk.clone(),
+            shards: Arc::clone(&self.shards),
+            metrics: Arc::clone(&self.metrics),
+            started: self.started,
+            stopping: Arc::clone(&self.stopping),
+            publishing: Arc::clone(&self.publishing),
+            shares: Arc::clone(&self.shares),
+            recordings: Arc::clone(&self.recordings),
+            websockets: Arc::clone(&self.websockets),
+            admission: Arc::clone(&self.admission),
+        };
+        Self::build(config, lasting, proxy, site)
+    }
+
+    fn build(config: &Config, lasting: Lasting, proxy: Proxy, site: Option<&Arc<Site>>) -> Self {
+        let Lasting { hub, disk, shards, metrics, started, stopping, publishing, .. } = lasting;
+        let Lasting { shares, recordings, websockets, admission, .. } = lasting;
+
         let subscribe = |route: &config::Route, door: Door| {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
             Action::Subscribe(Subscribe::new(&config.stream, route, cors))
@@ -142,13 +205,14 @@ impl App {
             Place::anywhere(Pattern::Segment { before: before.to_owned(), after: after.to_owned() })
         };
         let plain = config::Route::default();
-        let mut public = vec![(Place::native(config, "sub"), subscribe(&plain, Door::Public))];
-        let streams = format!("{}stream/", config.native.prefix);
-        if config.route.iter().any(|route| route.record) {
-            public.push((segment(&streams, ""), Action::Stream(Streams::new(Cors::new(&config.cors)))));
+        let mut public = Vec::new();
+        if config.native.public {
+            public.push((Place::native(config, "sub"), subscribe(&plain, Door::Public)));
         }
-        let recordings = Recordings::new(streams);
-        let mut control = vec![
+        if config.route.iter().any(|route| route.record) {
+            public.push((segment(&streams(config), ""), Action::Stream(Streams::new(Cors::new(&config.cors)))));
+        }
+        let control = vec![
             (Place::native(config, "sub"), subscribe(&plain, Door::Control)),
             (Place::native(config, "pub"), Action::Publish(Publish::default())),
             (literal(&format!("{}pub", config.native.prefix)), Action::Batch),
@@ -185,22 +249,29 @@ impl App {
             };
             let place = Place { host: route.host.clone(), pattern, internal: route.internal };
             match route.listener {
-                Door::Public => own_public.push((place, action)),
-                Door::Control => own_control.push((place, action)),
+                Door::Public => own_public.push((route.at.clone(), place, Arc::new(action))),
+                Door::Control => own_control.push((place, Arc::new(action))),
             }
         }
         // Of equally specific routes the first counts, and that is the configuration's.
-        public.splice(0..0, own_public);
-        control.splice(0..0, own_control);
+        own_public.extend(public.into_iter().map(|(place, action)| (Vec::new(), place, Arc::new(action))));
+        own_control.extend(control.into_iter().map(|(place, action)| (place, Arc::new(action))));
+        let table = |address: &SocketAddr| {
+            let here = own_public.iter().filter(|(at, ..)| at.is_empty() || at.contains(address));
+            Table::new(here.map(|(_, place, action)| (place.clone(), Arc::clone(action))).collect())
+        };
+        let all = config.listen.public.all();
+        let differ = own_public.iter().any(|(at, ..)| !at.is_empty());
+        let public = if differ { all } else { &all[..1] }.iter().map(table).collect();
         Self {
             hub,
             disk,
             shards,
             proxy: Arc::new(proxy),
-            admission: Admission::new(config, &metrics),
+            admission,
             metrics,
-            public: Table::new(public),
-            control: Table::new(control),
+            public,
+            control: Table::new(own_control),
             control_door: ControlDoor::new(&config.control),
             // The key was checked when the configuration was read.
             signer: config
@@ -212,11 +283,14 @@ impl App {
             body_timeout: config.listen.body_timeout.get(),
             body_pace: Pace::new(config.limits.body_rate.bytes(), config.listen.body_timeout.get()),
             max_subscriptions: config.hub.subscriptions,
-            started: Instant::now(),
-            stopping: AtomicBool::new(false),
-            publishing: AtomicUsize::new(0),
-            shares: Shares::default(),
+            strict: site.is_some() && config.push_stream.strict,
+            started,
+            stopping,
+            publishing,
+            shares,
             recordings,
+            websockets,
+            has_websockets: config.route.iter().any(|route| route.subscriber == Some(config::Subscriber::WebSocket)),
         }
     }
 
@@ -251,7 +325,7 @@ impl App {
     }
 
     /// Who may come in.
-    pub fn admission(&self) -> &Admission {
+    pub fn admission(&self) -> &Arc<Admission> {
         &self.admission
     }
 
@@ -291,7 +365,7 @@ impl App {
         slot.begin(self.admission.client(slot.peer(), &request.headers));
         let response = match door {
             Door::Public => match self.admit(slot, &request) {
-                Ok(()) => self.act(&self.public, slot, &request, body).await,
+                Ok(()) => self.act(self.public(slot), slot, &request, body).await,
                 Err(refusal) => refusal.response(),
             },
             Door::Control => self.admit_and_act(slot, &request, body).await,
@@ -305,6 +379,11 @@ impl App {
             _ => {}
         }
         response
+    }
+
+    /// The public routes at the address to which a connection came.
+    fn public(&self, slot: &Slot) -> &Table<Arc<Action>> {
+        self.public.get(slot.listener()).unwrap_or(&self.public[0])
     }
 
     /// What holds for every request of the public listener, whatever its route.
@@ -321,9 +400,10 @@ impl App {
         let path = path::normalise(request.uri.path());
         let found = self.control.find(None, &path);
         // Whoever watches over the process has no key, and the page asks for it.
-        let needs_key =
-            !found.as_ref().is_some_and(|found| matches!(found.action, Action::Health | Action::Ready | Action::Page));
-        let admitted = match found.map(|found| found.action) {
+        let needs_key = !found
+            .as_ref()
+            .is_some_and(|found| matches!(**found.action, Action::Health | Action::Ready | Action::Page));
+        let admitted = match found.map(|found| &**found.action) {
             Some(Action::GripPublish) => self.control_door.admit_grip(request, self.signer.as_ref(), grip::wall()),
             _ => self.control_door.admit(request, needs_key),
         };
@@ -336,12 +416,18 @@ impl App {
         }
     }
 
-    async fn act(&self, table: &Table<Action>, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
+    async fn act(
+        &self,
+        table: &Table<Arc<Action>>,
+        slot: &Arc<Slot>,
+        request: &Parts,
+        body: Incoming,
+    ) -> Response<Body> {
         let path = path::normalise(request.uri.path());
         let Some(found) = table.find(host::host(request).as_deref(), &path) else {
-            return Refusal::NotFound(request.uri.path().to_owned()).response();
+            return self.not_found(table, request);
         };
-        let answer = match found.action {
+        let answer = match &**found.action {
             Action::Subscribe(route) => {
                 return route.answer(self, slot, request, found.rest, &HeaderMap::new()).await;
             }
@@ -390,16 +476,30 @@ impl App {
         answer.unwrap_or_else(|refusal| refusal.response())
     }
 
+    fn not_found(&self, table: &Table<Arc<Action>>, request: &Parts) -> Response<Body> {
+        let path = request.uri.path();
+        match table.refuses(path) {
+            true if self.strict => push_stream::nginx(StatusCode::BAD_REQUEST),
+            true => Refusal::NoPath(path.to_owned()).response(),
+            false => Refusal::NotFound(path.to_owned()).response(),
+        }
+    }
+
     async fn end_subscriber(&self, request: &Parts, id: &str) -> Result<Response<Body>, Refusal> {
         if request.method != Method::POST {
             return Err(Refusal::Method(request.method.to_string(), "POST"));
         }
-        if self.shards.end(id).await {
+        if self.websockets.end(id) || self.shards.end(id).await {
             Ok(json(&serde_json::json!({ "ended": id })))
         } else {
             Err(Refusal::NoSubscriber(id.to_owned()))
         }
     }
+}
+
+/// What stands before the token in the URL of a recorded stream.
+fn streams(config: &Config) -> String {
+    format!("{}stream/", config.native.prefix)
 }
 
 /// A reconnection time with a random part, so that clients which were cut off together come back apart; in milliseconds.

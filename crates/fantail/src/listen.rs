@@ -4,43 +4,33 @@ mod connection;
 mod entrance;
 mod patience;
 pub mod proxy_protocol;
+mod sockets;
 mod wire;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use crate::admission::Admission;
 use crate::config::{Door, Listen};
-use crate::http::App;
-use crate::metrics;
+use crate::http::live::Live;
+use crate::metrics::{self, Metrics};
 pub use connection::Connections;
 use entrance::Entrance;
-
-/// Connections that the kernel completes before they are accepted.
-const BACKLOG: i32 = 4096;
-
-/// Opens a listening socket.
-///
-/// # Errors
-/// If the address is taken or not ours.
-pub fn bind(address: SocketAddr) -> io::Result<StdListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
+pub use sockets::{Refused, Sockets};
 
 /// What all connections share.
 pub struct Shared {
     /// The routes.
-    pub app: Arc<App>,
+    pub live: Arc<Live>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Who may come in.
+    pub admission: Arc<Admission>,
     /// A place for each connection to the public listener that there may be, streams included.
     pub public_places: Arc<Semaphore>,
     /// The same for the control listener, so that it is never full of browsers.
@@ -55,10 +45,10 @@ pub struct Shared {
     pub settings: Listen,
 }
 
-/// Accepts until the server stops.
-pub async fn accept(listener: StdListener, door: Door, shared: Arc<Shared>) -> io::Result<()> {
+/// Accepts until the server stops, at the address of that number.
+pub async fn accept(listener: StdListener, door: Door, number: usize, shared: Arc<Shared>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let entrance = Entrance::new(door, Arc::clone(&shared));
+    let entrance = Entrance::new(door, number, Arc::clone(&shared));
     let mut stopping = shared.stopping.clone();
     loop {
         let accepted = tokio::select! {
@@ -69,7 +59,7 @@ pub async fn accept(listener: StdListener, door: Door, shared: Arc<Shared>) -> i
         };
         match accepted {
             Ok((socket, peer)) => {
-                metrics::add(&shared.app.metrics().http.accepted, 1);
+                metrics::add(&shared.metrics.http.accepted, 1);
                 entrance.enter(socket, peer);
             }
             Err(error) => entrance.recover(&listener, &error).await,

@@ -154,8 +154,9 @@ const ROOMS: &[Room] = &[
         only: None,
         because: "a command uses the server as an embedder does, through lib.rs",
     },
-    // The two rooms that wire may know every other.
+    // The rooms that wire may know every other.
     Room { name: "lib", may_use: EVERYTHING, never: &[], only: None, because: "" },
+    Room { name: "reload", may_use: EVERYTHING, never: &[], only: None, because: "" },
     Room { name: "main", may_use: EVERYTHING, never: &[], only: None, because: "" },
     Room {
         name: "bench",
@@ -170,6 +171,7 @@ const LEVEL: &str = "rooms of this level share only metrics and config types, an
 
 const EVERYTHING: &[&str] = &[
     "lib",
+    "reload",
     "http",
     "listen",
     "proxy",

@@ -4,8 +4,8 @@ use std::{io::Write, path::absolute};
 
 use clap::Args;
 
-use super::{output, sources::SourceArgs};
-use crate::config::{self, Config};
+use super::{nginx::Carried, output, sources::SourceArgs};
+use crate::config::Config;
 
 #[derive(Args)]
 pub(super) struct CheckArgs {
@@ -21,9 +21,14 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
-    let config = config::load(&args.sources.sources())?;
+    let (config, carried) = args.sources.read()?;
+    for note in carried.iter().flat_map(Carried::notes) {
+        // A closed standard error leaves nobody to tell.
+        let _ = writeln!(std::io::stderr(), "warning: {note}");
+    }
     let text = if args.explain.is_empty() {
-        place(&config) + &config.effective_toml()
+        let process = carried.as_ref().map(Carried::about_process).unwrap_or_default();
+        process + &place(&config) + &config.effective_toml()
     } else {
         crate::explain(&config, &args.explain.join(" "))?
     };

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{
-    Network, Size, Span,
+    Addresses, Network, Size, Span,
     error::{Problem, require},
     section::{choice, section},
 };
@@ -17,6 +17,7 @@ const BODY_TIMEOUT: Span = Span::secs(30);
 const HEAD_SIZE: Size = Size::kib(16);
 const HEADERS: usize = 100;
 const PROXY_PROTOCOL: bool = false;
+const REQUESTS: usize = 0;
 
 /// More threads than this are a slip of the finger.
 const MOST_SHARDS: usize = 1024;
@@ -36,8 +37,8 @@ choice! {
 section! {
     /// The public listener, and what one connection may cost.
     pub struct Listen {
-        /// Where browsers connect.
-        public: SocketAddr = PUBLIC,
+        /// Where browsers connect; one address, or a list.
+        public: Addresses = PUBLIC.into(),
         /// Fan-out threads, each with its own share of the subscribers; 0 means one per core.
         shards: usize = SHARDS,
         /// Most connections that are open at a time; 0 means the descriptor limit less 256.
@@ -52,6 +53,8 @@ section! {
         head_size: Size = HEAD_SIZE,
         /// Most header fields in a request; one with more is answered with 431.
         headers: usize = HEADERS,
+        /// Most requests on one connection, which is closed after the last of them; 0 means that there is no limit.
+        requests: usize = REQUESTS,
         /// Networks of proxies and load balancers in front of Fantail, such as `["10.0.0.0/8", "::1"]`. Who the client is, for
         /// limits, logs and `$remote_addr`, is taken from their `client_field`; what they say in `Forwarded` and
         /// `X-Forwarded-*` is passed on to upstreams and extended, what everyone else says there is replaced.
@@ -67,6 +70,13 @@ section! {
 
 impl Listen {
     pub(super) fn validate(&self) -> Result<(), Problem> {
+        let public = self.public.all();
+        for (index, address) in public.iter().enumerate() {
+            let twin = public[..index].iter().find(|twin| collide(**twin, *address) && !is_pair(**twin, *address));
+            if let Some(twin) = twin {
+                require(false, "listen.public", format!("{address} collides with {twin}, expected another port"))?;
+            }
+        }
         require(
             self.shards <= MOST_SHARDS,
             "listen.shards",
@@ -91,4 +101,15 @@ impl Listen {
             "is believed only from listen.trusted_proxies, which is empty: expected the networks of the load balancers there",
         )
     }
+}
+
+/// Whether two listeners cannot both be there.
+pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    overlap && one.port() == other.port() && one.port() != 0
+}
+
+/// Whether these two are for all addresses of one family each, which can both be there.
+fn is_pair(one: SocketAddr, other: SocketAddr) -> bool {
+    one.ip().is_unspecified() && other.ip().is_unspecified() && one.is_ipv4() != other.is_ipv4()
 }

@@ -96,6 +96,8 @@ const MAX_INTERIM: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Slot {
     peer: SocketAddr,
+    /// Which address of its listener the connection came to.
+    listener: usize,
     /// For whom the request is that is being answered.
     client: Mutex<SocketAddr>,
     /// What that request was granted.
@@ -111,10 +113,11 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The slot of a connection.
-    pub fn new(peer: SocketAddr) -> Self {
+    /// The slot of a connection to the address of that number.
+    pub fn new(peer: SocketAddr, listener: usize) -> Self {
         Self {
             peer,
+            listener,
             client: Mutex::new(peer),
             seat: Mutex::default(),
             takeover: Mutex::default(),
@@ -133,6 +136,11 @@ impl Slot {
     /// For whom the request is that is being answered: a proxy's client, where the proxy is trusted.
     pub fn client(&self) -> SocketAddr {
         *self.client.lock()
+    }
+
+    /// Which address of its listener it came to.
+    pub fn listener(&self) -> usize {
+        self.listener
     }
 
     /// Keeps what the request was granted for as long as its stream will last.
@@ -221,7 +229,7 @@ mod tests {
 
     #[test]
     fn interim_answers_do_not_get_into_the_answer_before() {
-        let slot = Slot::new("127.0.0.1:1".parse().unwrap());
+        let slot = Slot::new("127.0.0.1:1".parse().unwrap(), 0);
         slot.begin(slot.peer());
         slot.say_before(b"103".to_vec());
         assert!(slot.take_interim().is_empty(), "the answer before may not be out yet");

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::connection::Connections;
+use super::connection::{Connections, Past};
 use super::{Shared, proxy_protocol};
 use crate::admission::{Place, Turned};
 use crate::config::Door;
@@ -40,10 +40,10 @@ pub(super) struct Entrance {
 
 impl Entrance {
     /// To be made within the runtime that is to serve.
-    pub(super) fn new(door: Door, shared: Arc<Shared>) -> Arc<Self> {
+    pub(super) fn new(door: Door, number: usize, shared: Arc<Shared>) -> Arc<Self> {
         Arc::new(Self {
             door,
-            connections: Arc::new(Connections::new(door, Arc::clone(&shared))),
+            connections: Arc::new(Connections::new(door, number, Arc::clone(&shared))),
             shared,
             spare: Mutex::new(spare()),
             farewells: Arc::new(Semaphore::new(MOST_FAREWELLS)),
@@ -60,7 +60,7 @@ impl Entrance {
         let permit = match self.permit() {
             Ok(permit) => permit,
             Err(turned) => {
-                self.shared.app.admission().turn_away(peer.ip(), turned);
+                self.shared.admission.turn_away(peer.ip(), turned);
                 return self.refuse(socket, turned);
             }
         };
@@ -76,7 +76,7 @@ impl Entrance {
     /// its own.
     fn permit(&self) -> Result<OwnedSemaphorePermit, Turned> {
         let places = match self.door {
-            Door::Public if !self.shared.app.proxy().has_room() => return Err(Turned::Places),
+            Door::Public if !self.shared.live.now().proxy().has_room() => return Err(Turned::Places),
             Door::Public => &self.shared.public_places,
             Door::Control => &self.shared.control_places,
         };
@@ -85,8 +85,8 @@ impl Entrance {
 
     /// Waits for the word of a load balancer.
     async fn enter_announced(&self, mut socket: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
-        let figure = &self.shared.app.metrics().http.unannounced;
-        if !self.shared.app.admission().trust().has(peer.ip()) {
+        let figure = &self.shared.metrics.http.unannounced;
+        if !self.shared.admission.trust().has(peer.ip()) {
             metrics::add(figure, 1);
             tracing::debug!(%peer, "not one of listen.trusted_proxies, and listen.proxy_protocol is on");
             return;
@@ -108,17 +108,17 @@ impl Entrance {
         // Nobody is kept from operating the server by what they do as a client.
         let place = match self.door {
             Door::Control => Ok(permit.into()),
-            Door::Public => self.shared.app.admission().connection(peer.ip()).map(|visit| Place::new(permit, visit)),
+            Door::Public => self.shared.admission.connection(peer.ip()).map(|visit| Place::new(permit, visit)),
         };
         match place {
-            Ok(place) => Arc::clone(&self.connections).serve(socket, peer, place, None),
+            Ok(place) => Arc::clone(&self.connections).serve(socket, peer, place, Past::default()),
             Err(turned) => self.refuse(socket, turned),
         }
     }
 
     /// Says, without waiting, why a connection is not served.
     fn refuse(&self, socket: TcpStream, turned: Turned) {
-        metrics::add(&self.shared.app.metrics().http.connections_refused, 1);
+        metrics::add(&self.shared.metrics.http.connections_refused, 1);
         say(&socket, turned);
         // With anything unread, closing would be a reset, which may overtake the answer.
         let Ok(permit) = Arc::clone(&self.farewells).try_acquire_owned() else { return };
@@ -132,7 +132,7 @@ impl Entrance {
 
     /// After an accept that failed.
     pub(super) async fn recover(&self, listener: &TcpListener, error: &io::Error) {
-        metrics::add(&self.shared.app.metrics().http.accept_errors, 1);
+        metrics::add(&self.shared.metrics.http.accept_errors, 1);
         if !is_exhaustion(error) {
             return;
         }
@@ -147,8 +147,8 @@ impl Entrance {
         // Somebody else may take the descriptor first; the next round waits.
         if let Ok(Ok((socket, peer))) = timeout(BREATH, listener.accept()).await {
             let turned = Turned::Descriptors;
-            self.shared.app.admission().turn_away(peer.ip(), turned);
-            metrics::add(&self.shared.app.metrics().http.connections_refused, 1);
+            self.shared.admission.turn_away(peer.ip(), turned);
+            metrics::add(&self.shared.metrics.http.connections_refused, 1);
             say(&socket, turned);
             forget(&socket);
         }

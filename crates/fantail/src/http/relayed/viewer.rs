@@ -71,7 +71,7 @@ impl World {
 
     /// The slot of a connection.
     pub(super) fn slot() -> Arc<Slot> {
-        Arc::new(Slot::new("127.0.0.1:1".parse().unwrap()))
+        Arc::new(Slot::new("127.0.0.1:1".parse().unwrap(), 0))
     }
 
     /// Does with an answer what a connection does.
@@ -86,6 +86,7 @@ impl World {
         let permit = Arc::clone(&self.places).acquire_owned().await.unwrap().into();
         self.app.shards().attach(Attach {
             socket: socket.into_std().unwrap(),
+            tuned: false,
             peer,
             permit,
             plan: taken.plan,

@@ -128,6 +128,27 @@ mod tests {
     }
 
     #[test]
+    fn page_far_behind_asks_newer_segments_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin = Twin::unlimited(dir.path());
+        for _ in 0..8 {
+            (0..2).for_each(|_| twin.say_plain(0, 5));
+            twin.apply(&Step::Roll { seal: true });
+        }
+        let first = |next| {
+            let page = twin.segments.page("a", next, 1, twin.limits, Millis(twin.now), Offset(twin.counter)).unwrap();
+            page.entries.first().map(|entry| entry.offset.0)
+        };
+        assert_eq!(first(1), Some(1));
+        let list = twin.segments.list();
+        for segment in list.segments().iter().filter(|segment| segment.is_sealed()).skip(1) {
+            segment.evict();
+            fs::remove_file(segment.index_path()).unwrap();
+        }
+        assert_eq!(first(2), Some(2), "what newer segments hold is known");
+    }
+
+    #[test]
     fn record_with_any_bit_flipped_in_a_sealed_log_is_told_and_the_others_are_given() {
         let dir = tempfile::tempdir().unwrap();
         let mut twin = Twin::unlimited(dir.path());
