@@ -1,6 +1,7 @@
 //! The routes: what is answered to a request, on which listener. One file per action, one error table, one body type.
 //! Knows nothing of sockets: a request that is to leave HTTP leaves a [`takeover::Takeover`] for its connection.
 
+pub mod access;
 pub mod batch;
 pub mod body;
 pub mod captures;
@@ -21,8 +22,11 @@ pub mod query;
 pub mod redirect;
 pub mod relayed;
 pub mod reply;
+pub mod sessions;
+pub mod soft;
 pub mod stats;
 pub mod subscribe;
+pub mod subscribers;
 pub mod table;
 pub mod takeover;
 
@@ -37,13 +41,16 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
+use crate::auth::Denial;
 use crate::config::{self, Action as Configured, Config, Door, Pattern};
 use crate::dialect::grip::Signer;
 use crate::fanout::Shards;
 use crate::journal::disk::DiskJournal;
 use crate::metrics::{self, Metrics};
 use crate::proxy::Proxy;
+use access::{AccessError, Accesses, Guard, Pass};
 use body::Body;
+use captures::Captures;
 use cors::Cors;
 use door::ControlDoor;
 use error::{Refusal, json};
@@ -55,6 +62,7 @@ use query::Query;
 use relayed::record::Recordings;
 use relayed::share::Shares;
 use relayed::stream::Streams;
+use sessions::Sessions;
 use subscribe::Subscribe;
 use table::{Place, Table};
 use takeover::Slot;
@@ -74,9 +82,24 @@ enum Action {
     Ready,
     Page,
     EndSubscriber,
+    Subscribers,
     Compact,
     GripPublish,
     Stream(Streams),
+}
+
+/// A route: what stands before it, and what it does.
+#[derive(Debug)]
+struct Behind {
+    guard: Guard,
+    action: Action,
+}
+
+impl Behind {
+    /// What everyone may use who got as far as here.
+    fn open(action: Action) -> Self {
+        Self { guard: Guard::default(), action }
+    }
 }
 
 /// Everything that the routes need.
@@ -87,9 +110,11 @@ pub struct App {
     shards: Arc<Shards>,
     proxy: Arc<Proxy>,
     metrics: Arc<Metrics>,
-    public: Table<Action>,
-    control: Table<Action>,
+    public: Table<Behind>,
+    control: Table<Behind>,
     control_door: ControlDoor,
+    accesses: Accesses,
+    sessions: Sessions,
     /// Signs for applications that speak GRIP, and knows them; there is none without a key.
     signer: Option<Signer>,
     holds: Holds,
@@ -121,6 +146,9 @@ impl Drop for Publishing<'_> {
 
 impl App {
     /// The routes of a configuration over these parts; `site` is what push-stream routes share, and without it there are none.
+    ///
+    /// # Errors
+    /// A key that cannot be used.
     pub fn new(
         config: &Config,
         hub: Arc<Hub>,
@@ -129,7 +157,8 @@ impl App {
         proxy: Proxy,
         metrics: Arc<Metrics>,
         site: Option<&Arc<Site>>,
-    ) -> Self {
+    ) -> Result<Self, AccessError> {
+        let accesses = Accesses::new(config, &proxy)?;
         let subscribe = |route: &config::Route, door: Door| {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
             Action::Subscribe(Subscribe::new(&config.stream, route, cors))
@@ -139,13 +168,15 @@ impl App {
             Place::anywhere(Pattern::Segment { before: before.to_owned(), after: after.to_owned() })
         };
         let plain = config::Route::default();
-        let mut public = vec![(Place::native(config, "sub"), subscribe(&plain, Door::Public))];
-        let streams = format!("{}stream/", config.native.prefix);
+        let native = Behind { guard: accesses.guard(&plain, config), action: subscribe(&plain, Door::Public) };
+        let mut public = vec![(Place::native(config, "sub"), native)];
+        let streams_path = format!("{}stream/", config.native.prefix);
         if config.route.iter().any(|route| route.record) {
-            public.push((segment(&streams, ""), Action::Stream(Streams::new(Cors::new(&config.cors)))));
+            let streams = Action::Stream(Streams::new(Cors::new(&config.cors)));
+            public.push((segment(&streams_path, ""), Behind::open(streams)));
         }
-        let recordings = Recordings::new(streams);
-        let mut control = vec![
+        let recordings = Recordings::new(streams_path);
+        let control = [
             (Place::native(config, "sub"), subscribe(&plain, Door::Control)),
             (Place::native(config, "pub"), Action::Publish(Publish::default())),
             (literal(&format!("{}pub", config.native.prefix)), Action::Batch),
@@ -157,9 +188,11 @@ impl App {
             (literal("/"), Action::Page),
             (literal("/publish"), Action::GripPublish),
             (literal("/publish/"), Action::GripPublish),
+            (literal("/subscribers"), Action::Subscribers),
             (segment("/subscribers/", "/end"), Action::EndSubscriber),
             (literal("/journal/compact"), Action::Compact),
         ];
+        let mut control = Vec::from(control.map(|(place, action)| (place, Behind::open(action))));
         let (mut own_public, mut own_control) = (Vec::new(), Vec::new());
         for (number, route) in config.route.iter().enumerate() {
             // Both were checked when the configuration was read.
@@ -176,20 +209,24 @@ impl App {
                     Action::PushStream(Box::new(made))
                 }
                 Configured::Proxy => {
-                    let Some(forward) = Forward::new(&proxy, &recordings, number, route, config) else { continue };
+                    let guard = accesses.guard(route, config);
+                    let Some(forward) = Forward::new(&proxy, &recordings, number, route, config, guard) else {
+                        continue;
+                    };
                     Action::Forward(Box::new(forward))
                 }
             };
             let place = Place { host: route.host.clone(), pattern, internal: route.internal };
+            let behind = Behind { guard: accesses.guard(route, config), action };
             match route.listener {
-                Door::Public => own_public.push((place, action)),
-                Door::Control => own_control.push((place, action)),
+                Door::Public => own_public.push((place, behind)),
+                Door::Control => own_control.push((place, behind)),
             }
         }
         // Of equally specific routes the first counts, and that is the configuration's.
         public.splice(0..0, own_public);
         control.splice(0..0, own_control);
-        Self {
+        Ok(Self {
             hub,
             disk,
             shards,
@@ -197,7 +234,9 @@ impl App {
             metrics,
             public: Table::new(public),
             control: Table::new(control),
-            control_door: ControlDoor::new(&config.control),
+            control_door: ControlDoor::new(&config.control, accesses.publishers()),
+            accesses,
+            sessions: Sessions::default(),
             // The key was checked when the configuration was read.
             signer: config
                 .proxy
@@ -212,7 +251,7 @@ impl App {
             publishing: AtomicUsize::new(0),
             shares: Shares::default(),
             recordings,
-        }
+        })
     }
 
     /// From here on nobody new is let in.
@@ -261,6 +300,31 @@ impl App {
         Ok(())
     }
 
+    /// Whether whoever made this request may subscribe to all of these channels.
+    fn may_subscribe<'a>(
+        &self,
+        request: &Parts,
+        names: impl IntoIterator<Item = &'a ChannelName>,
+    ) -> Result<(), Denial> {
+        let may = Pass::of(request).may_subscribe(names);
+        may.inspect_err(|denial| metrics::add(&self.metrics.access.denied[denial.reason()], 1))
+    }
+
+    /// Whether whoever made this request may see every channel.
+    fn may_subscribe_to_all(&self, request: &Parts) -> Result<(), Denial> {
+        if Pass::of(request).subscribe.are_all() {
+            return Ok(());
+        }
+        metrics::add(&self.metrics.access.denied[Denial::NotAll.reason()], 1);
+        Err(Denial::NotAll)
+    }
+
+    /// Whether whoever made this request may publish to all of these channels.
+    fn may_publish<'a>(&self, request: &Parts, names: impl IntoIterator<Item = &'a ChannelName>) -> Result<(), Denial> {
+        let may = Pass::of(request).may_publish(names);
+        may.inspect_err(|denial| metrics::add(&self.metrics.access.denied[denial.reason()], 1))
+    }
+
     /// The line by which applications know that a proxy which speaks GRIP stands before them, if there is a key for it.
     fn signature(&self) -> Vec<u8> {
         let Some(signer) = &self.signer else { return Vec::new() };
@@ -273,11 +337,11 @@ impl App {
 
     /// Answers one request of a connection whose takeovers go to `slot`.
     pub async fn answer(&self, door: Door, slot: &Arc<Slot>, request: Request<Incoming>) -> Response<Body> {
-        let (request, body) = request.into_parts();
+        let (mut request, body) = request.into_parts();
         slot.begin();
         let response = match door {
-            Door::Public => self.act(&self.public, slot, &request, body).await,
-            Door::Control => self.admit_and_act(slot, &request, body).await,
+            Door::Public => self.act(&self.public, slot, &mut request, body).await,
+            Door::Control => self.admit_and_act(slot, &mut request, body).await,
         };
         let http = &self.metrics.http;
         metrics::add(&http.requests, 1);
@@ -289,18 +353,24 @@ impl App {
         response
     }
 
-    async fn admit_and_act(&self, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
+    async fn admit_and_act(&self, slot: &Arc<Slot>, request: &mut Parts, body: Incoming) -> Response<Body> {
         let path = path::normalise(request.uri.path());
         let found = self.control.find(None, &path);
-        // Whoever watches over the process has no key, and the page asks for it.
-        let needs_key =
-            !found.as_ref().is_some_and(|found| matches!(found.action, Action::Health | Action::Ready | Action::Page));
-        let admitted = match found.map(|found| found.action) {
+        let admitted = match found.map(|found| &found.action.action) {
             Some(Action::GripPublish) => self.control_door.admit_grip(request, self.signer.as_ref(), grip::wall()),
-            _ => self.control_door.admit(request, needs_key),
+            Some(Action::Publish(_) | Action::Batch) => self.control_door.admit_publisher(self, request).await,
+            Some(Action::PushStream(route)) if route.publishes() => {
+                self.control_door.admit_publisher(self, request).await
+            }
+            // Whoever watches over the process has no key, and the page asks for it.
+            Some(Action::Health | Action::Ready | Action::Page) => self.control_door.admit(request, false),
+            _ => self.control_door.admit(request, true),
         };
         match admitted {
-            Ok(()) => self.act(&self.control, slot, request, body).await,
+            Ok(pass) => {
+                request.extensions.insert(pass);
+                self.act(&self.control, slot, request, body).await
+            }
             Err(refusal) => {
                 metrics::add(&self.metrics.http.control_refused, 1);
                 refusal.response()
@@ -308,12 +378,30 @@ impl App {
         }
     }
 
-    async fn act(&self, table: &Table<Action>, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
-        let path = path::normalise(request.uri.path());
+    async fn act(
+        &self,
+        table: &Table<Behind>,
+        slot: &Arc<Slot>,
+        request: &mut Parts,
+        body: Incoming,
+    ) -> Response<Body> {
+        // What is found refers to it, while the request gets its pass.
+        let uri = request.uri.clone();
+        let path = path::normalise(uri.path());
         let Some(found) = table.find(host::host(request).as_deref(), &path) else {
             return Refusal::NotFound(request.uri.path().to_owned()).response();
         };
-        let answer = match found.action {
+        let Behind { guard, action } = found.action;
+        if !guard.is_open() {
+            match guard.admit(self, slot, request).await {
+                Ok(pass) => drop(request.extensions.insert(pass)),
+                Err(denial) => return self.turn_away(action, slot, request, &found.captures, &denial.into()),
+            }
+        } else if request.extensions.get::<Pass>().is_none() {
+            request.extensions.insert(Pass::open());
+        }
+        let request = &*request;
+        let answer = match action {
             Action::Subscribe(route) => {
                 return route.answer(self, slot, request, found.rest, &HeaderMap::new()).await;
             }
@@ -345,6 +433,7 @@ impl App {
                 return grip::answer(self, request, body).await;
             }
             Action::EndSubscriber => self.end_subscriber(request, found.rest).await,
+            Action::Subscribers => subscribers::answer(self, request).await,
             Action::Compact => journal::compact(self, request).await,
             _ if !matches!(request.method, Method::GET | Method::HEAD) => {
                 Err(Refusal::Method(request.method.to_string(), "GET, HEAD"))
@@ -360,6 +449,27 @@ impl App {
             Action::Page => Ok(text(include_str!("http/page.html"), "text/html; charset=utf-8")),
         };
         answer.unwrap_or_else(|refusal| refusal.response())
+    }
+
+    /// The answer to somebody who is not let in.
+    fn turn_away(
+        &self,
+        action: &Action,
+        slot: &Slot,
+        request: &Parts,
+        captures: &Captures<'_>,
+        refusal: &Refusal,
+    ) -> Response<Body> {
+        match action {
+            Action::Subscribe(route) => route.refuse(self, request, refusal),
+            Action::Forward(route) => route.turn_away(self, request, refusal),
+            Action::PushStream(route) => route.turn_away(self, slot, request, captures, refusal),
+            Action::Publish(_) => {
+                metrics::add(&self.metrics.http.publish_refused, 1);
+                refusal.response()
+            }
+            _ => refusal.response(),
+        }
     }
 
     async fn end_subscriber(&self, request: &Parts, id: &str) -> Result<Response<Body>, Refusal> {

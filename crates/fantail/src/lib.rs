@@ -2,6 +2,7 @@
 //!
 //! This file is the only place that constructs the parts and wires them together.
 
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod dialect;
@@ -33,6 +34,7 @@ use config::{Config, Door};
 use dialect::grip;
 use fanout::{Farewell, Shards};
 use http::App;
+pub use http::access::AccessError;
 pub use http::explain::{ExplainError, explain};
 use http::push_stream::{Census, Site};
 use journal::disk::{DiskJournal, Durability, OpenError, Settings};
@@ -81,6 +83,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// A key cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The system gave no thread or no poller.
     #[error("cannot start the shards")]
     Shards(#[source] io::Error),
@@ -119,7 +124,7 @@ impl Server {
         let budget = Budget::new(descriptors().max(clients), Arc::clone(&places), clients);
         let proxy = Proxy::new(&config, &metrics, budget, Stopping { told, window: config.stop.window.get() });
         let site = census.map(|census| Site::start(config.push_stream.clone(), census, &hub, stopping.subscribe()));
-        let app = Arc::new(App::new(&config, Arc::clone(&hub), disk.clone(), shards, proxy, metrics, site.as_ref()));
+        let app = Arc::new(App::new(&config, Arc::clone(&hub), disk.clone(), shards, proxy, metrics, site.as_ref())?);
         Ok(Self { public, control, app, hub, disk, config, places, stopping })
     }
 

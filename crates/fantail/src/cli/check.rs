@@ -2,10 +2,12 @@
 
 use std::{io::Write, path::absolute};
 
+use anyhow::anyhow;
 use clap::Args;
 
 use super::{output, sources::SourceArgs};
-use crate::config::{self, Config};
+use crate::auth;
+use crate::config::{self, By, Config};
 
 #[derive(Args)]
 pub(super) struct CheckArgs {
@@ -22,6 +24,9 @@ pub(super) struct CheckArgs {
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let config = config::load(&args.sources.sources())?;
+    for (name, access) in config.access.iter().filter(|(_, access)| access.by != Some(By::Callback)) {
+        auth::keys(access).map_err(|error| anyhow!("access.{name}.{error}"))?;
+    }
     let text = if args.explain.is_empty() {
         place(&config) + &config.effective_toml()
     } else {

@@ -19,7 +19,7 @@ use super::App;
 use super::body::Body;
 use super::error::{Refusal, json};
 use super::query::Query;
-use crate::fanout::Slow;
+use crate::fanout::Seen;
 use crate::journal::disk::figures::Figures as OnDisk;
 use crate::metrics::{Figure, Grows};
 use crate::proxy::Shown;
@@ -69,7 +69,7 @@ struct Summary {
     evicted: u64,
     blocked: u64,
     stalled: u64,
-    slowest: Vec<Slow>,
+    slowest: Vec<Seen>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     upstreams: BTreeMap<String, Vec<Shown>>,
     #[serde(skip_serializing_if = "Option::is_none")]

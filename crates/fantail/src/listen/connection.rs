@@ -189,7 +189,7 @@ impl Connections {
             Ok(socket) => socket,
             Err(error) => return tracing::warn!(%error, %peer, "a socket could not leave HTTP"),
         };
-        let Subscriber { plan, style, framing, presence, errand } = subscriber;
+        let Subscriber { plan, style, framing, ticket, presence, errand } = subscriber;
         let shards = Arc::clone(&self.shared.app);
         let errand = match errand {
             takeover::Errand::Stream => Errand::Stream,
@@ -200,7 +200,7 @@ impl Connections {
                 Errand::Answer(Box::new(Answer { wait, response, back }))
             }
         };
-        shards.shards().attach(Attach { socket, peer, permit, plan, style, framing, identity: None, presence, errand });
+        shards.shards().attach(Attach { socket, peer, permit, plan, style, framing, ticket, presence, errand });
     }
 
     /// Serves a socket that comes back from a shard.

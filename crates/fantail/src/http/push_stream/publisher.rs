@@ -43,7 +43,7 @@ impl Publisher {
         Self { kind, store: route.store_messages, info: route.channel_info_on_publish }
     }
 
-    fn methods(&self) -> Methods {
+    pub(super) fn methods(&self) -> Methods {
         match self.kind {
             config::Publisher::Normal => Methods::Publisher,
             config::Publisher::Admin => Methods::Admin,
@@ -56,8 +56,9 @@ impl Publisher {
         let mut response = answer.unwrap_or_else(|refusal| {
             metrics::add(&app.metrics.http.publish_refused, 1);
             match refusal {
-                Refused::ByDialect(refusal) => refuse(refusal, self.methods()),
-                Refused::ByBody(refusal) => unread(&refusal),
+                Refused::Dialect(refusal) => refuse(refusal, self.methods()),
+                Refused::Server(refusal) => refusal.response(),
+                Refused::Body(refusal) => unread(&refusal),
             }
         });
         headers::no_cache(response.headers_mut());
@@ -83,7 +84,7 @@ impl Publisher {
         if asked.is_empty() {
             return Err(Refusal::NoChannel.into());
         }
-        let names = self.admit(route, app, method, &asked).await?;
+        let names = self.admit(route, app, ask, &asked).await?;
         match *method {
             Method::GET => figures::answer(route, app, ask, &names).await?.ok_or(Refusal::Unknown.into()),
             Method::DELETE => self.delete(route, app, body, &names).await,
@@ -97,14 +98,15 @@ impl Publisher {
         &self,
         route: &PushStream,
         app: &App,
-        method: &Method,
+        ask: &Ask<'_>,
         asked: &Asked,
-    ) -> Result<Vec<ChannelName>, Refusal> {
-        let mut names = Vec::new();
+    ) -> Result<Vec<ChannelName>, Refused> {
+        let (method, mut names) = (&ask.request.method, Vec::new());
         for requested in asked.channels(route.site.settings().max_channel_id_length) {
             let name = requested?.channel;
+            app.may_publish(ask.request, [&name]).map_err(|denial| Refused::Server(denial.into()))?;
             if *method != Method::GET && route.site.is_events_channel(&name) {
-                return Err(Refusal::EventsChannel);
+                return Err(Refusal::EventsChannel.into());
             }
             if matches!(*method, Method::POST | Method::PUT) {
                 route.site.open(&app.hub, &name).await?;
@@ -126,7 +128,7 @@ impl Publisher {
         let event = event.map(EventName::parse).transpose().map_err(|_| Refusal::EventType)?;
         let id = field(ask, &EVENT_ID).map_err(|()| Refusal::EventId)?;
         let id = id.map(EventId::parse).transpose().map_err(|_| Refusal::EventId)?;
-        let body = read(app, body, app.hub.limits().message).await.map_err(Refused::ByBody)?;
+        let body = read(app, body, app.hub.limits().message).await.map_err(Refused::Body)?;
         if body.is_empty() {
             return Err(Refusal::Empty.into());
         }
@@ -160,7 +162,7 @@ impl Publisher {
         body: Incoming,
         names: &[ChannelName],
     ) -> Result<Response<Body>, Refused> {
-        let body = read(app, body, app.hub.limits().message).await.map_err(Refused::ByBody)?;
+        let body = read(app, body, app.hub.limits().message).await.map_err(Refused::Body)?;
         let text = if body.is_empty() {
             Text { text: route.site.settings().channel_deleted_message_text.clone(), bytes: false }
         } else {
@@ -196,14 +198,16 @@ impl Text {
 
 /// Why a request was refused.
 enum Refused {
-    ByDialect(Refusal),
+    Dialect(Refusal),
+    /// It is not let in.
+    Server(error::Refusal),
     /// Its body could not be read.
-    ByBody(error::Refusal),
+    Body(error::Refusal),
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self::ByDialect(refusal)
+        Self::Dialect(refusal)
     }
 }
 
@@ -217,7 +221,7 @@ fn unread(refusal: &error::Refusal) -> Response<Body> {
 fn refusal_of(error: fantail_hub::PublishError) -> Refused {
     use fantail_hub::PublishError as Error;
     match error {
-        Error::TooLarge { limit, .. } => Refused::ByBody(error::Refusal::TooLarge(limit)),
+        Error::TooLarge { limit, .. } => Refused::Body(error::Refusal::TooLarge(limit)),
         Error::ReservedId | Error::UnsendableId(_) => Refusal::EventId.into(),
         Error::Channels(_) => Refusal::TooManyChannels.into(),
         Error::Journal(error) => {

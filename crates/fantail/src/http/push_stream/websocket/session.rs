@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +22,10 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
 use super::super::Site;
 use super::patient::Patient;
+use crate::auth::Denial;
 use crate::dialect::push_stream::Refusal;
 use crate::fanout::{Presence, Style};
+use crate::http::sessions::Leave;
 use crate::metrics::{self, Metrics};
 use crate::proxy::Client;
 
@@ -46,6 +48,8 @@ pub(super) struct Session {
     /// What becomes of what it says; nothing does by default.
     pub(super) publishing: Option<Publishing>,
     pub(super) presence: Option<Box<dyn Presence>>,
+    /// Is done when the client has to go.
+    pub(super) leave: Pin<Box<Leave>>,
     pub(super) strict: bool,
     /// The largest message it may send, in bytes.
     pub(super) most: usize,
@@ -58,6 +62,8 @@ pub(super) struct Publishing {
     pub(super) site: Arc<Site>,
     pub(super) channels: Vec<ChannelName>,
     pub(super) stores: bool,
+    /// Why it is not.
+    pub(super) denied: Option<Denial>,
 }
 
 /// How a session comes to its end.
@@ -212,6 +218,7 @@ impl Session {
                     });
                 }
                 () = until(over) => return Err(Over::Done),
+                () = &mut self.leave => return Err(Over::Done),
                 said = socket.next() => match said {
                     None => return Err(Over::Left),
                     Some(said) => self.hear(said?).await?,
@@ -257,6 +264,9 @@ impl Session {
 impl Publishing {
     /// Publishes to all channels, in order.
     async fn publish(&self, hub: &Hub, text: &str) -> Result<(), Over> {
+        if let Some(denial) = &self.denied {
+            return Err(Over::Refused(CloseCode::Policy, close_reason(&denial.to_string())));
+        }
         for name in &self.channels {
             // One that was deleted since is begun anew, as by any other publisher.
             let opened = self.site.open(hub, name).await;
@@ -281,6 +291,12 @@ impl Publishing {
         }
         Ok(())
     }
+}
+
+/// As much of a text as the frame of a close has room for (RFC 6455 §5.5).
+fn close_reason(text: &str) -> String {
+    const ROOM: usize = 123;
+    text[..text.floor_char_boundary(ROOM)].to_owned()
 }
 
 /// Sends each message as a frame.
