@@ -208,17 +208,21 @@ impl Guard {
         admitted
     }
 
+    /// Lets a publisher in that has a key, or a certificate in the place of one.
+    fn by_key(&self, request: &Parts) -> Result<Option<Pass>, Denial> {
+        let Some(publishers) = &self.publishers else { return Ok(None) };
+        let certificate = request.extensions.get::<PeerNames>();
+        let by_certificate = certificate.and_then(|names| publishers.by_names(names));
+        let by_key = bearer(request)?.and_then(|key| publishers.by_key(key));
+        Ok(by_certificate.or(by_key).map(|publisher| Pass::publisher(publisher.grants.clone())))
+    }
+
     async fn judge(&self, app: &App, slot: &Slot, request: &Parts) -> Result<Pass, Denial> {
         if self.is_open() || is_preflight(request) {
             return Ok(Pass::open());
         }
-        if let Some(publishers) = &self.publishers {
-            let certificate = request.extensions.get::<PeerNames>();
-            let by_certificate = certificate.and_then(|names| publishers.by_names(names));
-            let by_key = bearer(request)?.and_then(|key| publishers.by_key(key));
-            if let Some(publisher) = by_certificate.or(by_key) {
-                return Ok(Pass::publisher(publisher.grants.clone()));
-            }
+        if let Some(pass) = self.by_key(request)? {
+            return Ok(pass);
         }
         match self.way.as_deref() {
             None => Err(Denial::Missing("Authorization: Bearer KEY")),
@@ -275,5 +279,42 @@ impl Jwt {
         let token = Token::parse(token, self.most)?;
         let keys = self.keys.for_token(app, &token).await?;
         token.judge(&keys, &self.rules, wall())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A publisher that is known by its certificate, as whoever accepts connections leaves its names in a request.
+    #[test]
+    fn certificate_opens_what_its_key_says() {
+        let text = "[[key]]\nname = 'orders'\ncertificate = 'orders.internal'\nchannels = ['orders.*']\n";
+        let publishers = Publishers::new(&Config::from_toml(text).unwrap().key);
+        let guard = Guard { publishers: Some(Arc::new(publishers)), ..Guard::default() };
+        assert!(!guard.is_open());
+        let admitted = |names: Option<&[&str]>| {
+            let mut request = http::Request::builder().uri("/pub/a").body(()).unwrap().into_parts().0;
+            if let Some(names) = names {
+                request.extensions.insert(PeerNames(names.iter().map(|name| (*name).to_owned()).collect()));
+            }
+            guard.by_key(&request)
+        };
+        let pass = admitted(Some(&["other", "orders.internal"])).unwrap().unwrap();
+        let channel = |name: &str| ChannelName::parse(name).unwrap();
+        assert_eq!(pass.may_publish([&channel("orders.1")]), Ok(()));
+        assert_eq!(pass.may_publish([&channel("news")]), Err(Denial::Channel("news".to_owned())));
+        assert_eq!(pass.may_subscribe([&channel("orders.1")]), Err(Denial::Channel("orders.1".to_owned())));
+        assert!(admitted(Some(&["other"])).unwrap().is_none() && admitted(None).unwrap().is_none());
+    }
+
+    #[test]
+    fn pass_that_nobody_gave_is_good_for_nothing() {
+        let mut request = http::Request::new(()).into_parts().0;
+        let channel = ChannelName::parse("a").unwrap();
+        let pass = Pass::of(&request);
+        assert!(pass.may_subscribe([&channel]).is_err() && pass.may_publish([&channel]).is_err());
+        request.extensions.insert(Pass::open());
+        assert!(Pass::of(&request).may_subscribe([&channel]).is_ok());
     }
 }
