@@ -1,4 +1,4 @@
-//! Reads the answers of a publisher's connection, one after the other, pipelined or not.
+//! Reads the answers of a connection, one after the other, pipelined or not.
 
 use crate::chunked::Chunked;
 use crate::head::{self, Framing, Head};
@@ -9,6 +9,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The server ends the connection behind it.
     pub(crate) close: bool,
+    /// With its blank line.
+    pub(crate) head: Vec<u8>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -33,7 +35,8 @@ impl Answers {
     pub(crate) fn next(&mut self, ended: bool) -> Result<Option<Answer>, &'static str> {
         let bytes = &self.bytes[self.used..];
         let Some(Head { status, framing, close, len }) = head::parse(bytes)? else { return Ok(None) };
-        let mut rest = &bytes[len..];
+        let (head, mut rest) = bytes.split_at(len);
+        let head = head.to_vec();
         let mut body = Vec::new();
         match framing {
             Framing::Length(length) => {
@@ -55,7 +58,7 @@ impl Answers {
             Framing::UntilClose => return Ok(None),
         }
         self.used = self.bytes.len() - rest.len();
-        Ok(Some(Answer { status, close: close || framing == Framing::UntilClose, body }))
+        Ok(Some(Answer { status, close: close || framing == Framing::UntilClose, head, body }))
     }
 }
 

@@ -8,7 +8,7 @@ use clap::{Args, FromArgMatches};
 use crate::ledger::Ledger;
 use crate::stamp;
 use crate::swarm::Swarm;
-use crate::target::{Format, Names, PublishTarget, SubscribeTarget, Template};
+use crate::target::{Format, Mode, Names, PublishTarget, SubscribeTarget, Template};
 
 /// Whom to load, and where to report.
 #[derive(Args, Clone, Debug)]
@@ -16,6 +16,9 @@ pub(crate) struct Common {
     /// Where to subscribe, with {channel} in its path
     #[arg(long, default_value = "http://127.0.0.1:8080/sub/{channel}")]
     pub(crate) sub: Template,
+    /// How subscribers are sent their messages
+    #[arg(long, value_enum, default_value = "events")]
+    pub(crate) mode: Mode,
     /// Where to publish, with {channel} in its path if the server wants it there
     #[arg(long, default_value = "http://127.0.0.1:8081/pub/{channel}")]
     pub(crate) r#pub: Template,
@@ -61,6 +64,7 @@ impl Common {
         let size = self.size.max(stamp::LEN);
         let subscribe = SubscribeTarget {
             template: self.sub.clone(),
+            mode: self.mode,
             joiner: self.joiner.clone(),
             headers: lines(&self.sub_header),
             names,

@@ -54,6 +54,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, &'static str> {
     Ok(Some(head))
 }
 
+/// The value of a field in a head, without the blanks around it.
+pub(crate) fn field<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    head.split(|&b| b == b'\n').find_map(|line| {
+        let (said, value) = line.split_at(memchr::memchr(b':', line)?);
+        said.eq_ignore_ascii_case(name.as_bytes()).then(|| value[1..].trim_ascii())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +87,14 @@ mod tests {
         let head = parse(b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n").unwrap().unwrap();
         assert_eq!((head.framing, head.close), (Framing::UntilClose, true));
         assert_eq!(parse(b"HTTP/1.1 204 No Content\r\nA: b\r\n\r\n").unwrap().unwrap().framing, Framing::Length(0));
+    }
+
+    #[test]
+    fn field_is_found_whatever_its_case() {
+        let head = b"HTTP/1.1 200 OK\r\nETag:W/7 \r\nDate: a: b\r\n\r\n";
+        assert_eq!(field(head, "etag"), Some(&b"W/7"[..]));
+        assert_eq!(field(head, "Date"), Some(&b"a: b"[..]));
+        assert_eq!(field(head, "Last-Modified"), None);
     }
 
     #[test]

@@ -125,8 +125,8 @@ pub(crate) struct Ledger {
     /// Connections that were started and have no head yet.
     pub(crate) waiting: u64,
     /// Start of the connecting to each stream's head.
-    pub(crate) opened: Histogram<u64>,
-    /// Where [`Self::opened`] counts from.
+    pub(crate) opening: Histogram<u64>,
+    /// Where [`Self::opening`] counts from.
     pub(crate) opened_from: u64,
 }
 
@@ -147,7 +147,7 @@ impl Ledger {
             first_retry: None,
             open: 0,
             waiting: 0,
-            opened: histogram(),
+            opening: histogram(),
             opened_from: 0,
         }
     }
@@ -249,9 +249,16 @@ impl Ledger {
         faults
     }
 
+    /// A stream that was waited for is open.
+    pub(crate) fn opened(&mut self) {
+        self.open += 1;
+        self.waiting -= 1;
+        record(&mut self.opening, clock::now().saturating_sub(self.opened_from));
+    }
+
     /// Starts the count of opening streams.
     pub(crate) fn restart_opening(&mut self) {
-        self.opened = histogram();
+        self.opening = histogram();
         self.opened_from = clock::now();
     }
 }

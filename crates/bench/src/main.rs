@@ -10,7 +10,8 @@ use clap::{Parser, Subcommand};
 
 use crate::args::Common;
 use crate::report::Report;
-use crate::scenario::{channels, connect, fairness, fanout, idle, publish};
+use crate::scenario::{channels, connect, fairness, fanout, idle, polls, publish};
+use crate::target::Mode;
 
 mod answers;
 mod args;
@@ -30,9 +31,12 @@ mod meter;
 mod metrics;
 mod origin;
 mod peers;
+mod poller;
 mod procfs;
 mod proxy;
 mod publisher;
+mod push_stream;
+mod reader;
 mod report;
 mod scenario;
 mod sheet;
@@ -83,6 +87,13 @@ enum Command {
         #[command(flatten)]
         options: idle::Options,
     },
+    /// Clients that poll: memory of each, CPU and latency of their release
+    Polls {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: polls::Options,
+    },
     /// Many idle channels: memory of each, cost of a publish beside them
     Channels {
         #[command(flatten)]
@@ -106,6 +117,11 @@ enum Command {
     Proxy {
         #[command(flatten)]
         options: proxy::Options,
+    },
+    /// Push-stream routes beside native ones and nchan's: polls, event streams, streams, `WebSocket`s, and a table
+    PushStream {
+        #[command(flatten)]
+        options: push_stream::Options,
     },
     /// Fantail with each of its journals, the same work in turn, and a table
     Journal {
@@ -145,10 +161,14 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Connect { common, options } => one(&common, |common| connect::run(common, &options)),
         Command::Publish { common, options } => one(&common, |common| publish::run(common, &options)),
         Command::Idle { common, options } => one(&common, |common| idle::run(common, &options)),
+        Command::Polls { common, options } => {
+            one(&Common { mode: Mode::Polls, ..common }, |common| polls::run(common, &options))
+        }
         Command::Channels { common, options } => one(&common, |common| channels::run(common, &options)),
         Command::Fairness { common, options } => one(&common, |common| fairness::run(common, &options)),
         Command::Compare { options } => compare::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Proxy { options } => proxy::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::PushStream { options } => push_stream::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Journal { options } => journal::run(&options),
         Command::Torture { options } => torture::run(&options),
         Command::PeerAxum { listen } => peers::axum::serve(listen).map(|()| ExitCode::SUCCESS),

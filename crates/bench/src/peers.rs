@@ -5,6 +5,7 @@ pub(crate) mod bare;
 pub(crate) mod grip_origin;
 pub(crate) mod process;
 pub(crate) mod proxies;
+pub(crate) mod routes;
 pub(crate) mod stores;
 
 use std::net::{SocketAddr, TcpListener};

@@ -7,8 +7,11 @@ use mio::net::TcpStream;
 use crate::chunked::Chunked;
 use crate::clock;
 use crate::head::{self, Framing};
-use crate::ledger::{Cursors, Ledger, record};
-use crate::lines::{Event, Lines};
+use crate::ledger::{Cursors, Ledger};
+use crate::lines::Event;
+use crate::poller::{Poller, Turn};
+use crate::reader::Reader;
+use crate::target::Mode;
 
 /// Where the connection stands.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ enum Stage {
     Head(Vec<u8>),
     Chunked(Chunked),
     Raw,
+    /// One answer after the other.
+    Poll(Box<Poller>),
 }
 
 /// One subscriber.
@@ -26,7 +31,8 @@ enum Stage {
 pub(crate) struct Subscriber {
     pub(crate) stream: Option<TcpStream>,
     stage: Stage,
-    lines: Lines,
+    mode: Mode,
+    reader: Reader,
     pub(crate) cursors: Cursors,
     /// The ledger's group for its deliveries.
     pub(crate) group: u8,
@@ -44,7 +50,8 @@ impl Subscriber {
         Self {
             stream: None,
             stage: Stage::Raw,
-            lines: Lines::default(),
+            mode: Mode::Events,
+            reader: Reader::default(),
             cursors: Cursors::new(channels),
             group,
             urgent: false,
@@ -55,11 +62,12 @@ impl Subscriber {
     }
 
     /// Takes a socket that is connecting, and the request to send on it.
-    pub(crate) fn start(&mut self, stream: TcpStream, request: Vec<u8>, ledger: &mut Ledger) {
+    pub(crate) fn start(&mut self, stream: TcpStream, request: Vec<u8>, mode: Mode, ledger: &mut Ledger) {
         ledger.waiting += 1;
         self.stream = Some(stream);
         self.stage = Stage::Connecting(request);
-        self.lines = Lines::default();
+        self.mode = mode;
+        self.reader = Reader::new(mode, ledger.size);
     }
 
     /// Leaves the server.
@@ -71,9 +79,9 @@ impl Subscriber {
         self.stage = Stage::Raw;
     }
 
-    /// The stream's head has been read.
+    /// The stream's head has been read, or the first poll was sent.
     fn is_open(&self) -> bool {
-        matches!(self.stage, Stage::Chunked(_) | Stage::Raw)
+        matches!(self.stage, Stage::Chunked(_) | Stage::Raw | Stage::Poll(_))
     }
 
     /// The poller has news of the socket: reads until nothing is there or the buffer was filled once, so that whoever is sent much
@@ -94,6 +102,10 @@ impl Subscriber {
         let Some(stream) = &mut self.stream else { return Ok(false) };
         if let Stage::Connecting(request) = &self.stage {
             match stream.write(request) {
+                Ok(n) if n == request.len() && self.mode == Mode::Polls => {
+                    self.stage = Stage::Poll(Box::new(Poller::new(request)));
+                    ledger.opened();
+                }
                 Ok(n) if n == request.len() => self.stage = Stage::Head(Vec::new()),
                 Ok(_) => return Err("request not taken whole".into()),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
@@ -120,23 +132,24 @@ impl Subscriber {
     }
 
     fn take(&mut self, read: &[u8], now: u64, ledger: &mut Ledger) -> Result<(), String> {
+        if matches!(self.stage, Stage::Poll(_)) {
+            return self.poll(read, now, ledger);
+        }
         let mut whole;
         let mut bytes = read;
         if let Stage::Head(head) = &mut self.stage {
             head.extend_from_slice(read);
             let Some(parsed) = head::parse(head)? else { return Ok(()) };
-            if parsed.status != 200 {
+            if parsed.status != self.mode.accepted() {
                 return Err(format!("status {}", parsed.status));
             }
             whole = std::mem::take(head);
             whole.drain(..parsed.len);
             bytes = &whole;
             self.stage = if parsed.framing == Framing::Chunked { Stage::Chunked(Chunked::new()) } else { Stage::Raw };
-            ledger.open += 1;
-            ledger.waiting -= 1;
-            record(&mut ledger.opened, now.saturating_sub(ledger.opened_from));
+            ledger.opened();
         }
-        let Self { stage, lines, cursors, group, keep_id, last_id, .. } = self;
+        let Self { stage, reader, cursors, group, keep_id, last_id, .. } = self;
         let mut sink = |event: Event<'_>| match event {
             Event::Message(stamp, len) => ledger.deliver(*group, cursors, stamp, len, now),
             Event::Foreign => ledger.foreign += 1,
@@ -148,13 +161,29 @@ impl Subscriber {
             Event::Id(_) => {}
         };
         let Stage::Chunked(chunked) = stage else {
-            lines.feed(bytes, sink);
-            return Ok(());
+            return reader.feed(bytes, sink);
         };
         while let Some(piece) = chunked.next(&mut bytes).map_err(|_| "malformed chunk")? {
-            lines.feed(piece, &mut sink);
+            reader.feed(piece, &mut sink)?;
         }
         if chunked.is_done() { Err("last chunk".into()) } else { Ok(()) }
+    }
+
+    /// Takes what was read of an answer; behind its end the next is asked for.
+    fn poll(&mut self, read: &[u8], now: u64, ledger: &mut Ledger) -> Result<(), String> {
+        let Self { stream: Some(stream), stage: Stage::Poll(poller), reader, cursors, group, .. } = self else {
+            return Ok(());
+        };
+        let Some(Turn { messages, request }) = poller.take(read)? else { return Ok(()) };
+        reader.feed(&messages, |event| match event {
+            Event::Message(stamp, len) => ledger.deliver(*group, cursors, stamp, len, now),
+            _ => ledger.foreign += 1,
+        })?;
+        match stream.write(request) {
+            Ok(n) if n == request.len() => Ok(()),
+            Ok(_) => Err("request not taken whole".into()),
+            Err(error) => Err(format!("polling: {error}")),
+        }
     }
 }
 
@@ -189,7 +218,7 @@ mod tests {
         }
 
         let mut subscriber = Subscriber::new(&[0], 0);
-        subscriber.start(TcpStream::from_std(stream), b"GET".to_vec(), &mut ledger);
+        subscriber.start(TcpStream::from_std(stream), b"GET".to_vec(), Mode::Events, &mut ledger);
         let mut visits = 0;
         while subscriber.stream.is_some() {
             subscriber.ready(true, &mut buffer, &mut ledger);

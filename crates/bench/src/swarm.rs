@@ -248,7 +248,8 @@ impl Swarm {
         })
     }
 
-    fn start_counting(&mut self) {
+    /// Starts the books afresh: what was published until now is nobody's any more.
+    pub(crate) fn start_counting(&mut self) {
         for cursor in self.subscribers.iter_mut().flat_map(|subscriber| subscriber.cursors.as_mut_slice()) {
             cursor.next = self.ledger.channels[cursor.channel as usize].sequence + 1;
         }
@@ -425,7 +426,7 @@ impl Swarm {
             poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
             let channels = subscriber.cursors.as_slice().iter().map(|cursor| cursor.channel);
             let request = self.target.request(channels, &subscriber.last_id);
-            subscriber.start(stream, request, &mut self.ledger);
+            subscriber.start(stream, request, self.target.mode, &mut self.ledger);
         }
         Ok(())
     }

@@ -44,6 +44,39 @@ pub(crate) enum Format {
     Ndjson,
 }
 
+/// How subscribers are sent their messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Event streams
+    #[default]
+    Events,
+    /// Messages one behind the other in an answer without end, with or without line breaks between them
+    Stream,
+    /// An answer for each message, asked for again at once with what the last answer said in Last-Modified and Etag
+    Polls,
+    /// `WebSocket`s
+    Websocket,
+}
+
+impl Mode {
+    /// Header lines that say so.
+    fn fields(self) -> &'static str {
+        match self {
+            Self::Events => "Accept: text/event-stream\r\n",
+            Self::Stream | Self::Polls => "",
+            Self::Websocket => {
+                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            }
+        }
+    }
+
+    /// The status of an answer that messages follow.
+    pub(crate) fn accepted(self) -> u16 {
+        if self == Self::Websocket { 101 } else { 200 }
+    }
+}
+
 /// The names of a run's channels.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Names {
@@ -61,6 +94,7 @@ impl Names {
 #[derive(Clone, Debug)]
 pub(crate) struct SubscribeTarget {
     pub(crate) template: Template,
+    pub(crate) mode: Mode,
     /// Between the names of several channels in one URL.
     pub(crate) joiner: String,
     /// Further header lines, each with its CRLF.
@@ -79,7 +113,7 @@ impl SubscribeTarget {
             self.names.write(&mut out, channel);
         }
         let (after, host) = (&self.template.after, &self.template.authority);
-        let _ = write!(out, "{after} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n{}", self.headers);
+        let _ = write!(out, "{after} HTTP/1.1\r\nHost: {host}\r\n{}{}", self.mode.fields(), self.headers);
         if !last_id.is_empty() {
             out.extend_from_slice(b"Last-Event-ID: ");
             out.extend_from_slice(last_id);
@@ -153,6 +187,7 @@ mod tests {
     fn template_is_split_around_the_channel() {
         let target = SubscribeTarget {
             template: "http://127.0.0.1:8080/sub/{channel}?x=1".parse().unwrap(),
+            mode: Mode::Events,
             joiner: "/".into(),
             headers: String::new(),
             names: Names { run: 10 },

@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod import;
 mod journal;
+mod nginx;
 mod publish;
 mod serve;
 mod sources;
@@ -46,7 +47,7 @@ impl Cli {
     /// Runs the command; errors are said on standard error.
     pub async fn run(self) -> ExitCode {
         let result = match self.command {
-            Command::Serve(args) => serve::run(args).await,
+            Command::Serve(args) => return said(serve::run(args).await),
             Command::Check(args) => check::run(&args),
             Command::Publish(args) => publish::run(args).await,
             Command::Tail(args) => tail::run(args).await,

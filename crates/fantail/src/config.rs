@@ -2,6 +2,8 @@
 //! hub, no runtime. What [`load`] returns is valid as a whole; nothing is checked later.
 
 mod access;
+mod address;
+mod addresses;
 mod control;
 mod cors;
 mod error;
@@ -43,6 +45,8 @@ use std::{collections::BTreeMap, path::Path};
 
 pub use self::{
     access::{Access, Algorithm, BASE64, By, OPEN},
+    address::Address,
+    addresses::Addresses,
     control::Control,
     cors::Cors,
     error::{ConfigError, Origin},
@@ -54,7 +58,7 @@ pub use self::{
     journal::{Durability, Journal, JournalUrl},
     key::Key,
     listen::Listen,
-    load::{CONTROL_URL, Flag, PUBLIC_URL, Sources, TOKEN, load},
+    load::{CONTROL_URL, Flag, PUBLIC_URL, Sources, TOKEN, Text, load},
     log::{Log, LogFormat},
     memory::Memory,
     native::Native,
@@ -143,19 +147,17 @@ impl Config {
     fn validate(&self) -> Result<(), Problem> {
         self.listen.validate()?;
         self.control.validate()?;
-        let (public, control) = (self.listen.public, self.control.listen);
-        let overlap = public.ip() == control.ip() || public.ip().is_unspecified() || control.ip().is_unspecified();
-        // The one that was set is to blame.
-        let (key, wrong, other) = if control == Control::default().listen {
-            ("listen.public", public, format!("control.listen = {control}"))
-        } else {
-            ("control.listen", control, format!("listen.public = {public}"))
-        };
-        require(
-            !overlap || public.port() != control.port() || public.port() == 0,
-            key,
-            format!("{wrong} collides with {other}, expected another port"),
-        )?;
+        for public in self.listen.public.all() {
+            let Some(control) = self.control.listen.socket() else { break };
+            // The one that was set is to blame.
+            let (key, wrong, other) = if self.control.listen == Control::default().listen {
+                ("listen.public", public, format!("control.listen = {control}"))
+            } else {
+                ("control.listen", &control, format!("listen.public = {public}"))
+            };
+            let reason = format!("{wrong} collides with {other}, expected another port");
+            require(!listen::collide(*public, control), key, reason)?;
+        }
         self.native.validate()?;
         self.stream.validate()?;
         self.cors.validate()?;
@@ -178,7 +180,28 @@ impl Config {
             keys: !self.key.is_empty(),
         };
         Route::validate_all(&self.route, &around)?;
+        self.validate_doors()?;
         self.stop.validate()?;
         self.log.validate()
+    }
+
+    /// Each route is at a listener that there is.
+    fn validate_doors(&self) -> Result<(), Problem> {
+        let public = &self.listen.public;
+        for (index, route) in self.route.iter().enumerate() {
+            require(
+                route.listener == Door::Public || self.control.listen != Address::Off,
+                format!("route[{index}].listener"),
+                "is \"control\", and control.listen = \"off\"",
+            )?;
+            for address in &route.at {
+                require(
+                    public.all().contains(address),
+                    format!("route[{index}].at"),
+                    format!("{address} is not one of listen.public, which is {public}"),
+                )?;
+            }
+        }
+        Ok(())
     }
 }

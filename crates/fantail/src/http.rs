@@ -15,6 +15,7 @@ pub mod grip;
 pub mod hold;
 pub mod host;
 pub mod journal;
+pub mod live;
 pub mod path;
 pub mod publish;
 pub mod push_stream;
@@ -30,6 +31,7 @@ pub mod subscribers;
 pub mod table;
 pub mod takeover;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -38,7 +40,7 @@ use bytes::Bytes;
 use fantail_hub::{ChannelName, Hub};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::auth::Denial;
@@ -110,22 +112,39 @@ pub struct App {
     shards: Arc<Shards>,
     proxy: Arc<Proxy>,
     metrics: Arc<Metrics>,
-    public: Table<Behind>,
-    control: Table<Behind>,
+    /// A table for each address of the public listener, or one for all.
+    public: Vec<Table<Arc<Behind>>>,
+    control: Table<Arc<Behind>>,
     control_door: ControlDoor,
     accesses: Accesses,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     /// Signs for applications that speak GRIP, and knows them; there is none without a key.
     signer: Option<Signer>,
     holds: Holds,
     body_timeout: Duration,
     max_subscriptions: usize,
+    /// What nginx refuses itself is refused with its pages.
+    strict: bool,
     started: Instant,
-    stopping: AtomicBool,
+    stopping: Arc<AtomicBool>,
     /// Publish requests that are being answered.
-    publishing: AtomicUsize,
-    shares: Shares,
-    recordings: Recordings,
+    publishing: Arc<AtomicUsize>,
+    shares: Arc<Shares>,
+    recordings: Arc<Recordings>,
+}
+
+/// What the routes of one configuration hand to those of the next.
+struct Lasting {
+    hub: Arc<Hub>,
+    disk: Option<Arc<DiskJournal>>,
+    shards: Arc<Shards>,
+    metrics: Arc<Metrics>,
+    started: Instant,
+    stopping: Arc<AtomicBool>,
+    publishing: Arc<AtomicUsize>,
+    shares: Arc<Shares>,
+    recordings: Arc<Recordings>,
+    sessions: Arc<Sessions>,
 }
 
 /// Counts a publish request while it is being answered.
@@ -158,6 +177,44 @@ impl App {
         metrics: Arc<Metrics>,
         site: Option<&Arc<Site>>,
     ) -> Result<Self, AccessError> {
+        let lasting = Lasting {
+            hub,
+            disk,
+            shards,
+            metrics,
+            started: Instant::now(),
+            stopping: Arc::default(),
+            publishing: Arc::default(),
+            shares: Arc::default(),
+            recordings: Arc::new(Recordings::new(streams(config))),
+            sessions: Arc::default(),
+        };
+        Self::build(config, lasting, proxy, site)
+    }
+
+    /// The routes of another configuration in the place of these. The native prefix has to be the same.
+    ///
+    /// # Errors
+    /// A key that cannot be used.
+    pub fn renewed(&self, config: &Config, proxy: Proxy, site: Option<&Arc<Site>>) -> Result<Self, AccessError> {
+        let lasting = Lasting {
+            hub: Arc::clone(&self.hub),
+            disk: self.disk.clone(),
+            shards: Arc::clone(&self.shards),
+            metrics: Arc::clone(&self.metrics),
+            started: self.started,
+            stopping: Arc::clone(&self.stopping),
+            publishing: Arc::clone(&self.publishing),
+            shares: Arc::clone(&self.shares),
+            recordings: Arc::clone(&self.recordings),
+            sessions: Arc::clone(&self.sessions),
+        };
+        Self::build(config, lasting, proxy, site)
+    }
+
+    fn build(config: &Config, lasting: Lasting, proxy: Proxy, site: Option<&Arc<Site>>) -> Result<Self, AccessError> {
+        let Lasting { hub, disk, shards, metrics, started, stopping, publishing, shares, recordings, sessions } =
+            lasting;
         let accesses = Accesses::new(config, &proxy)?;
         let subscribe = |route: &config::Route, door: Door| {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
@@ -168,14 +225,15 @@ impl App {
             Place::anywhere(Pattern::Segment { before: before.to_owned(), after: after.to_owned() })
         };
         let plain = config::Route::default();
-        let native = Behind { guard: accesses.guard(&plain, config), action: subscribe(&plain, Door::Public) };
-        let mut public = vec![(Place::native(config, "sub"), native)];
-        let streams_path = format!("{}stream/", config.native.prefix);
-        if config.route.iter().any(|route| route.record) {
-            let streams = Action::Stream(Streams::new(Cors::new(&config.cors)));
-            public.push((segment(&streams_path, ""), Behind::open(streams)));
+        let mut public = Vec::new();
+        if config.native.public {
+            let native = Behind { guard: accesses.guard(&plain, config), action: subscribe(&plain, Door::Public) };
+            public.push((Place::native(config, "sub"), native));
         }
-        let recordings = Recordings::new(streams_path);
+        if config.route.iter().any(|route| route.record) {
+            let action = Action::Stream(Streams::new(Cors::new(&config.cors)));
+            public.push((segment(&streams(config), ""), Behind::open(action)));
+        }
         let control = [
             (Place::native(config, "sub"), subscribe(&plain, Door::Control)),
             (Place::native(config, "pub"), Action::Publish(Publish::default())),
@@ -192,7 +250,6 @@ impl App {
             (segment("/subscribers/", "/end"), Action::EndSubscriber),
             (literal("/journal/compact"), Action::Compact),
         ];
-        let mut control = Vec::from(control.map(|(place, action)| (place, Behind::open(action))));
         let (mut own_public, mut own_control) = (Vec::new(), Vec::new());
         for (number, route) in config.route.iter().enumerate() {
             // Both were checked when the configuration was read.
@@ -219,24 +276,31 @@ impl App {
             let place = Place { host: route.host.clone(), pattern, internal: route.internal };
             let behind = Behind { guard: accesses.guard(route, config), action };
             match route.listener {
-                Door::Public => own_public.push((place, behind)),
-                Door::Control => own_control.push((place, behind)),
+                Door::Public => own_public.push((route.at.clone(), place, Arc::new(behind))),
+                Door::Control => own_control.push((place, Arc::new(behind))),
             }
         }
         // Of equally specific routes the first counts, and that is the configuration's.
-        public.splice(0..0, own_public);
-        control.splice(0..0, own_control);
+        own_public.extend(public.into_iter().map(|(place, behind)| (Vec::new(), place, Arc::new(behind))));
+        own_control.extend(control.into_iter().map(|(place, action)| (place, Arc::new(Behind::open(action)))));
+        let table = |address: &SocketAddr| {
+            let here = own_public.iter().filter(|(at, ..)| at.is_empty() || at.contains(address));
+            Table::new(here.map(|(_, place, behind)| (place.clone(), Arc::clone(behind))).collect())
+        };
+        let all = config.listen.public.all();
+        let differ = own_public.iter().any(|(at, ..)| !at.is_empty());
+        let public = if differ { all } else { &all[..1] }.iter().map(table).collect();
         Ok(Self {
             hub,
             disk,
             shards,
             proxy: Arc::new(proxy),
             metrics,
-            public: Table::new(public),
-            control: Table::new(control),
+            public,
+            control: Table::new(own_control),
             control_door: ControlDoor::new(&config.control, accesses.publishers()),
             accesses,
-            sessions: Sessions::default(),
+            sessions,
             // The key was checked when the configuration was read.
             signer: config
                 .proxy
@@ -246,10 +310,11 @@ impl App {
             holds: Holds::new(&config.stream),
             body_timeout: config.listen.body_timeout.get(),
             max_subscriptions: config.hub.subscriptions,
-            started: Instant::now(),
-            stopping: AtomicBool::new(false),
-            publishing: AtomicUsize::new(0),
-            shares: Shares::default(),
+            strict: site.is_some() && config.push_stream.strict,
+            started,
+            stopping,
+            publishing,
+            shares,
             recordings,
         })
     }
@@ -340,7 +405,7 @@ impl App {
         let (mut request, body) = request.into_parts();
         slot.begin();
         let response = match door {
-            Door::Public => self.act(&self.public, slot, &mut request, body).await,
+            Door::Public => self.act(self.public(slot), slot, &mut request, body).await,
             Door::Control => self.admit_and_act(slot, &mut request, body).await,
         };
         let http = &self.metrics.http;
@@ -351,6 +416,11 @@ impl App {
             _ => {}
         }
         response
+    }
+
+    /// The public routes at the address to which a connection came.
+    fn public(&self, slot: &Slot) -> &Table<Arc<Behind>> {
+        self.public.get(slot.listener()).unwrap_or(&self.public[0])
     }
 
     async fn admit_and_act(&self, slot: &Arc<Slot>, request: &mut Parts, body: Incoming) -> Response<Body> {
@@ -380,7 +450,7 @@ impl App {
 
     async fn act(
         &self,
-        table: &Table<Behind>,
+        table: &Table<Arc<Behind>>,
         slot: &Arc<Slot>,
         request: &mut Parts,
         body: Incoming,
@@ -389,9 +459,9 @@ impl App {
         let uri = request.uri.clone();
         let path = path::normalise(uri.path());
         let Some(found) = table.find(host::host(request).as_deref(), &path) else {
-            return Refusal::NotFound(request.uri.path().to_owned()).response();
+            return self.not_found(table, request);
         };
-        let Behind { guard, action } = found.action;
+        let Behind { guard, action } = &**found.action;
         if !guard.is_open() {
             match guard.admit(self, slot, request).await {
                 Ok(pass) => drop(request.extensions.insert(pass)),
@@ -472,6 +542,15 @@ impl App {
         }
     }
 
+    fn not_found(&self, table: &Table<Arc<Behind>>, request: &Parts) -> Response<Body> {
+        let path = request.uri.path();
+        match table.refuses(path) {
+            true if self.strict => push_stream::nginx(StatusCode::BAD_REQUEST),
+            true => Refusal::NoPath(path.to_owned()).response(),
+            false => Refusal::NotFound(path.to_owned()).response(),
+        }
+    }
+
     async fn end_subscriber(&self, request: &Parts, id: &str) -> Result<Response<Body>, Refusal> {
         if request.method != Method::POST {
             return Err(Refusal::Method(request.method.to_string(), "POST"));
@@ -482,6 +561,11 @@ impl App {
             Err(Refusal::NoSubscriber(id.to_owned()))
         }
     }
+}
+
+/// What stands before the token in the URL of a recorded stream.
+fn streams(config: &Config) -> String {
+    format!("{}stream/", config.native.prefix)
 }
 
 /// A reconnection time with a random part, so that clients which were cut off together come back apart; in milliseconds.

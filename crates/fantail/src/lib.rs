@@ -15,9 +15,10 @@ pub mod listen;
 pub mod metrics;
 pub mod nginx;
 pub mod proxy;
+mod reload;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -28,7 +29,7 @@ use fantail_hub::{Clock, Hub, HubLimits, Journal, Limits, Retention};
 use thiserror::Error;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use config::{Config, Door};
 use dialect::grip;
@@ -36,10 +37,13 @@ use fanout::{Farewell, Shards};
 use http::App;
 pub use http::access::AccessError;
 pub use http::explain::{ExplainError, explain};
+use http::live::Live;
 use http::push_stream::{Census, Site};
 use journal::disk::{DiskJournal, Durability, OpenError, Settings};
+pub use listen::Sockets;
 use metrics::Metrics;
 use proxy::{Budget, Proxy, Stopping};
+pub use reload::{ReloadError, Reloader};
 
 /// Descriptors that are kept for other things than connections.
 const RESERVED_DESCRIPTORS: usize = 256;
@@ -47,6 +51,8 @@ const RESERVED_DESCRIPTORS: usize = 256;
 const CONTROL_CONNECTIONS: usize = 192;
 /// How long the stop waits for publishes that are under way before it turns to the streams.
 const LAST_PUBLISHES: Duration = Duration::from_millis(500);
+/// How long a stop takes that is not to wait for anybody.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// Connections where the system sets no limit on descriptors.
 const UNLIMITED: usize = 1_000_000;
 /// How often what is due by age or idleness is done.
@@ -54,13 +60,15 @@ const MAINTENANCE: Duration = Duration::from_millis(500);
 
 /// A server that holds its sockets and has not begun to serve.
 pub struct Server {
-    public: TcpListener,
-    control: TcpListener,
-    app: Arc<App>,
+    sockets: Sockets,
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+    /// What push-stream routes share, if there are any.
+    site: Option<Arc<Site>>,
     hub: Arc<Hub>,
     /// The journal, if it is on disk.
     disk: Option<Arc<DiskJournal>>,
-    config: Config,
+    config: Arc<Config>,
     /// One for each connection to the public listener that there may be.
     places: Arc<Semaphore>,
     /// Turns true when the server stops.
@@ -97,10 +105,28 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub fn new(config: Config) -> Result<Self, StartError> {
-        let bind =
-            |address, setting| listen::bind(address).map_err(|source| StartError::Listen { address, setting, source });
-        let public = bind(config.listen.public, "listen.public")?;
-        let control = bind(config.control.listen, "control.listen")?;
+        let sockets = Self::bind(&config, 1)?;
+        Self::over(sockets, config)
+    }
+
+    /// Takes the sockets alone, so that the rest can be made by somebody who might not take them. An address that is taken is
+    /// tried as often as `tries` says, half a second apart.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`].
+    pub fn bind(config: &Config, tries: u32) -> Result<Sockets, StartError> {
+        Sockets::bind(config, tries).map_err(|listen::Refused { address, setting, source }| StartError::Listen {
+            address,
+            setting,
+            source,
+        })
+    }
+
+    /// Opens the journal and starts the shards, over the sockets of the same configuration.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn over(sockets: Sockets, config: Config) -> Result<Self, StartError> {
         let clock = Arc::new(Clock::system());
         let retention = retention(&config);
         let disk = disk(&config, &retention, &clock)?;
@@ -124,23 +150,43 @@ impl Server {
         let budget = Budget::new(descriptors().max(clients), Arc::clone(&places), clients);
         let proxy = Proxy::new(&config, &metrics, budget, Stopping { told, window: config.stop.window.get() });
         let site = census.map(|census| Site::start(config.push_stream.clone(), census, &hub, stopping.subscribe()));
-        let app = Arc::new(App::new(&config, Arc::clone(&hub), disk.clone(), shards, proxy, metrics, site.as_ref())?);
-        Ok(Self { public, control, app, hub, disk, config, places, stopping })
+        let shared = Arc::clone(&metrics);
+        let app = App::new(&config, Arc::clone(&hub), disk.clone(), shards, proxy, shared, site.as_ref())?;
+        let live = Arc::new(Live::new(Arc::new(app)));
+        Ok(Self { sockets, live, metrics, site, hub, disk, config: Arc::new(config), places, stopping })
     }
 
-    /// Where the public listener is.
+    /// Where the public listener is: its first address.
     pub fn public_addr(&self) -> SocketAddr {
-        self.public.local_addr().unwrap_or(self.config.listen.public)
+        self.public_addrs().first().copied().unwrap_or(self.config.listen.public.first())
     }
 
-    /// Where the control listener is.
-    pub fn control_addr(&self) -> SocketAddr {
-        self.control.local_addr().unwrap_or(self.config.control.listen)
+    /// All addresses of the public listener.
+    pub fn public_addrs(&self) -> Vec<SocketAddr> {
+        let bound = self.sockets.public.iter().zip(self.config.listen.public.all());
+        bound.map(|(socket, asked)| socket.local_addr().unwrap_or(*asked)).collect()
+    }
+
+    /// Where the control listener is, if there is one.
+    pub fn control_addr(&self) -> Option<SocketAddr> {
+        self.sockets.control.as_ref()?.local_addr().ok()
     }
 
     /// The routes, for those who embed the server and feed streams of their own.
-    pub fn app(&self) -> &Arc<App> {
-        &self.app
+    pub fn app(&self) -> Arc<App> {
+        self.live.now()
+    }
+
+    /// What puts another configuration in force while the server runs.
+    pub fn reloader(&self) -> Reloader {
+        Reloader {
+            live: Arc::clone(&self.live),
+            started: Arc::clone(&self.config),
+            metrics: Arc::clone(&self.metrics),
+            places: Arc::clone(&self.places),
+            stopping: self.stopping.subscribe(),
+            site: self.site.clone(),
+        }
     }
 
     /// What the journal is and promises, for people.
@@ -152,13 +198,14 @@ impl Server {
     ///
     /// # Errors
     /// If a listener cannot be served.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { public, control, app, hub, disk, config, places: public_places, stopping } = self;
+    pub async fn run<L: Into<Leave>>(self, stop: impl Future<Output = L>) -> io::Result<()> {
+        let Self { sockets, live, metrics, hub, disk, config, places: public_places, stopping, .. } = self;
         let control_places = Arc::new(Semaphore::new(CONTROL_CONNECTIONS));
         let places =
             [(Arc::clone(&public_places), connections(&config)), (Arc::clone(&control_places), CONTROL_CONNECTIONS)];
         let shared = Arc::new(listen::Shared {
-            app: Arc::clone(&app),
+            live: Arc::clone(&live),
+            metrics,
             public_places,
             control_places,
             user_timeout: config.stream.user_timeout.get(),
@@ -166,22 +213,31 @@ impl Server {
             settings: config.listen.clone(),
         });
         let publishers = ControlRuntime::start()?;
-        let public = tokio::spawn(listen::accept(public, Door::Public, Arc::clone(&shared)));
-        let control = publishers.spawn(listen::accept(control, Door::Control, shared));
-        let upkeep = Upkeep::start(hub, Arc::clone(&app))?;
-        let ended = async { tokio::try_join!(flat(public), flat(control)) };
-        let result = tokio::select! {
-            () = stop => Ok(()),
-            ended = ended => ended.map(drop),
+        let mut listeners = JoinSet::new();
+        for (number, socket) in sockets.public.into_iter().enumerate() {
+            listeners.spawn(listen::accept(socket, Door::Public, number, Arc::clone(&shared)));
+        }
+        if let Some(socket) = sockets.control {
+            listeners.spawn_on(listen::accept(socket, Door::Control, 0, shared), publishers.handle());
+        }
+        let upkeep = Upkeep::start(hub, Arc::clone(&live))?;
+        let (leave, result) = tokio::select! {
+            leave = stop => (leave.into(), Ok(())),
+            ended = ended(listeners) => (Leave::InTime, ended),
         };
         tracing::info!("stopping");
+        let app = live.now();
         app.stop();
         // Nobody is left to tell if the listeners are gone.
         let _ = stopping.send(true);
         let stop = &config.stop;
+        let deadline = match leave {
+            Leave::InTime => stop.deadline.get(),
+            Leave::AtOnce => stop.deadline.get().min(AT_ONCE),
+        };
+        let frame = stop.frame.get().min(deadline);
         // Whoever is cut at the last moment is to notice.
-        let rest = stop.deadline.get().saturating_sub(stop.frame.get());
-        let farewell = Farewell { window: stop.window.get(), frame: stop.frame.get(), rest };
+        let farewell = Farewell { window: stop.window.get(), frame, rest: deadline.saturating_sub(frame) };
         let gone = async {
             // What is acknowledged in this moment still goes to those who listen.
             let _ = tokio::time::timeout(LAST_PUBLISHES, app.publishes_done()).await;
@@ -191,7 +247,7 @@ impl Server {
                 let _ = places.acquire_many(u32::try_from(*all).unwrap_or(u32::MAX)).await;
             }
         };
-        if tokio::time::timeout(config.stop.deadline.get(), gone).await.is_err() {
+        if tokio::time::timeout(deadline, gone).await.is_err() {
             let left: usize = places.iter().map(|(places, all)| all - places.available_permits()).sum();
             tracing::warn!(connections = left, "the deadline came before they had gone (stop.deadline)");
         }
@@ -204,8 +260,27 @@ impl Server {
     }
 }
 
-async fn flat(task: JoinHandle<io::Result<()>>) -> io::Result<()> {
-    task.await.map_err(io::Error::other)?
+/// How a server leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// What is under way has as long as `stop.deadline` says.
+    InTime,
+    /// What is under way has a second, or `stop.deadline` if that is shorter.
+    AtOnce,
+}
+
+impl From<()> for Leave {
+    fn from((): ()) -> Self {
+        Self::InTime
+    }
+}
+
+/// Waits for the listeners to end, or for the first that fails.
+async fn ended(mut listeners: JoinSet<io::Result<()>>) -> io::Result<()> {
+    while let Some(task) = listeners.join_next().await {
+        task.map_err(io::Error::other)??;
+    }
+    Ok(())
 }
 
 /// The threads of the control listener, apart from the public one's: when everybody comes back at once, publishes do not
@@ -218,8 +293,8 @@ impl ControlRuntime {
         Ok(Self(Some(runtime)))
     }
 
-    fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-        self.0.as_ref().expect("it is taken when this is dropped").spawn(future)
+    fn handle(&self) -> &runtime::Handle {
+        self.0.as_ref().expect("it is taken when this is dropped").handle()
     }
 }
 
@@ -239,13 +314,13 @@ struct Upkeep {
 }
 
 impl Upkeep {
-    fn start(hub: Arc<Hub>, app: Arc<App>) -> io::Result<Self> {
+    fn start(hub: Arc<Hub>, live: Arc<Live>) -> io::Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&over);
         let thread = thread::Builder::new().name("fantail-upkeep".to_owned()).spawn(move || {
             while !told.load(Ordering::Relaxed) {
                 hub.maintain();
-                app.proxy().tidy();
+                live.now().proxy().tidy();
                 thread::park_timeout(MAINTENANCE);
             }
         })?;

@@ -1,44 +1,34 @@
 //! Listeners: accepting, a connection's life in HTTP, its way out to a shard and back, and the stop.
 
 mod connection;
+mod sockets;
 mod wire;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Door, Listen};
-use crate::http::App;
-use crate::metrics;
+use crate::http::live::Live;
+use crate::metrics::{self, Metrics};
 pub use connection::Connections;
+use connection::Past;
+pub use sockets::{Refused, Sockets};
 
-/// Connections that the kernel completes before they are accepted.
-const BACKLOG: i32 = 4096;
 /// How long to wait after an accept that failed for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(50);
-
-/// Opens a listening socket.
-///
-/// # Errors
-/// If the address is taken or not ours.
-pub fn bind(address: SocketAddr) -> io::Result<StdListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
 
 /// What all connections share.
 pub struct Shared {
     /// The routes.
-    pub app: Arc<App>,
+    pub live: Arc<Live>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// A place for each connection to the public listener that there may be, streams included.
     pub public_places: Arc<Semaphore>,
     /// The same for the control listener, so that it is never full of browsers.
@@ -51,12 +41,12 @@ pub struct Shared {
     pub settings: Listen,
 }
 
-/// Accepts until the server stops.
-pub async fn accept(listener: StdListener, door: Door, shared: Arc<Shared>) -> io::Result<()> {
+/// Accepts until the server stops, at the address of that number.
+pub async fn accept(listener: StdListener, door: Door, number: usize, shared: Arc<Shared>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let connections = Arc::new(Connections::new(door, Arc::clone(&shared)));
+    let connections = Arc::new(Connections::new(door, number, Arc::clone(&shared)));
     let mut stopping = shared.stopping.clone();
-    let http = &shared.app.metrics().http;
+    let http = &shared.metrics.http;
     let places = match door {
         Door::Public => &shared.public_places,
         Door::Control => &shared.control_places,
@@ -81,7 +71,7 @@ pub async fn accept(listener: StdListener, door: Door, shared: Arc<Shared>) -> i
         };
         metrics::add(&http.accepted, 1);
         // What clients of proxy routes need of servers counts as well; the control listener has descriptors of its own.
-        let has_room = door == Door::Control || shared.app.proxy().has_room();
+        let has_room = door == Door::Control || shared.live.now().proxy().has_room();
         let Some(place) = Arc::clone(places).try_acquire_owned().ok().filter(|_| has_room) else {
             metrics::add(&http.connections_refused, 1);
             refuse(&socket);
@@ -92,7 +82,7 @@ pub async fn accept(listener: StdListener, door: Door, shared: Arc<Shared>) -> i
         if let Err(error) = doubt_silence(&socket, shared.user_timeout) {
             tracing::debug!(%error, %peer, "cannot set a socket's timeouts");
         }
-        Arc::clone(&connections).serve(socket, peer, place, None);
+        Arc::clone(&connections).serve(socket, peer, place, Past::default());
     }
 }
 

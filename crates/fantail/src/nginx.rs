@@ -16,6 +16,7 @@ mod value;
 mod variables;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -36,6 +37,19 @@ pub struct Import {
     pub process: Process,
     /// The locations where everyone who reaches the public listener may publish, as in nginx.
     pub open_publishers: Vec<String>,
+    /// Where the public listener is to be.
+    pub front: Front,
+}
+
+/// Where a public listener stood in nginx.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Front {
+    /// Nowhere: no server does anything that Fantail does.
+    Nowhere,
+    /// At the addresses that the configuration names.
+    Plain,
+    /// At this address and no other, where it spoke TLS.
+    Tls(SocketAddr),
 }
 
 /// Why a configuration cannot be carried over.
@@ -77,8 +91,16 @@ pub enum ImportError {
 /// # Errors
 /// If a file cannot be read, or nginx would refuse what it says.
 pub fn import(main: &Path, stood_in: Option<&Path>) -> Result<Import, ImportError> {
+    import_with(main, stood_in, "")
+}
+
+/// The same, with directives that stand before those of the file, as `nginx -g` takes them.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_with(main: &Path, stood_in: Option<&Path>, globals: &str) -> Result<Import, ImportError> {
     let files = Files::new(main, stood_in);
-    let tree = tree::read(main, &files)?;
+    let tree = tree::read(main, &files, globals)?;
     check::check(&tree)?;
     map::map(&tree, &files.shown(main))
 }

@@ -78,7 +78,7 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
 
     let what = if behind > 0 { "all caught up after" } else { "all connected after" };
     report.figure(what, seconds(took), "s");
-    report.percentiles("stream open", &swarm.ledger.opened);
+    report.percentiles("stream open", &swarm.ledger.opening);
     if bystanders > 0 {
         report.percentiles("bystanders", &swarm.ledger.groups[1].latency);
     }

@@ -5,9 +5,9 @@ use std::{io::Write, path::absolute};
 use anyhow::anyhow;
 use clap::Args;
 
-use super::{output, sources::SourceArgs};
+use super::{nginx::Carried, output, sources::SourceArgs};
 use crate::auth;
-use crate::config::{self, By, Config};
+use crate::config::{By, Config};
 
 #[derive(Args)]
 pub(super) struct CheckArgs {
@@ -23,12 +23,17 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
-    let config = config::load(&args.sources.sources())?;
+    let (config, carried) = args.sources.read()?;
+    for note in carried.iter().flat_map(Carried::notes) {
+        // A closed standard error leaves nobody to tell.
+        let _ = writeln!(std::io::stderr(), "warning: {note}");
+    }
     for (name, access) in config.access.iter().filter(|(_, access)| access.by != Some(By::Callback)) {
         auth::keys(access).map_err(|error| anyhow!("access.{name}.{error}"))?;
     }
     let text = if args.explain.is_empty() {
-        place(&config) + &config.effective_toml()
+        let process = carried.as_ref().map(Carried::about_process).unwrap_or_default();
+        process + &place(&config) + &config.effective_toml()
     } else {
         crate::explain(&config, &args.explain.join(" "))?
     };

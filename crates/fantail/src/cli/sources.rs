@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{Flag, Sources};
+use super::nginx::{Carried, ConfArgs};
+use crate::config::{Config, Flag, Sources, load};
 
 /// Where settings come from, beside the environment.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(super) struct SourceArgs {
+    #[command(flatten)]
+    nginx: ConfArgs,
     #[arg(long, help = "Read settings from this TOML file [env: FANTAIL_CONFIG]", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Set one setting; may be repeated
@@ -62,8 +65,18 @@ fn at(data: Option<&str>) -> Option<Flag> {
 }
 
 impl SourceArgs {
+    /// The configuration that they mean, and what was carried over from nginx's if it is that.
+    pub(super) fn read(&self) -> anyhow::Result<(Config, Option<Carried>)> {
+        let mut sources = self.sources();
+        let Some(carried) = self.nginx.carried()? else { return Ok((load(&sources)?, None)) };
+        sources.text = Some(carried.text());
+        let config = load(&sources).map_err(|error| carried.at_its_line(error))?;
+        carried.check(&config)?;
+        Ok((config, Some(carried)))
+    }
+
     /// These arguments and the environment.
-    pub(super) fn sources(&self) -> Sources {
+    fn sources(&self) -> Sources {
         let ephemeral = self.ephemeral.then(|| "memory:".to_owned());
         let flags = [
             ("--listen", "listen.public", &self.listen),

@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{
-    Access, By, Secret,
+    Access, Address, By, Secret,
     access::validate_name,
     error::{Problem, require},
     section::section,
 };
 
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+const LISTEN: Address = Address::At(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081));
 const OPEN: bool = false;
 
 section! {
     /// The control listener: publish, stats, metrics and the dashboard.
     pub struct Control {
-        /// Where the application publishes. Beyond loopback it needs `control.key` or `control.open = true`.
-        listen: SocketAddr = LISTEN,
+        /// Where the application publishes. Beyond loopback it needs `control.key` or `control.open = true`. `off` is for servers at
+        /// which public routes are all that is needed.
+        listen: Address = LISTEN,
         /// The key that requests must carry as `Authorization: Bearer KEY`; none means that everyone who can connect may
         /// administer, and publish as well unless there is a `[[key]]` or `control.access`.
         key: Option<Secret> = None,
@@ -34,7 +35,9 @@ section! {
 impl Control {
     pub(super) fn validate(&self) -> Result<(), Problem> {
         require(
-            self.listen.ip().to_canonical().is_loopback() || self.key.is_some() || self.open,
+            self.listen.socket().is_none_or(|address| address.ip().to_canonical().is_loopback())
+                || self.key.is_some()
+                || self.open,
             "control.listen",
             format!(
                 "{} is not on loopback, so everyone who reaches it could publish; set control.key, or control.open = true \

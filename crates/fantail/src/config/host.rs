@@ -1,4 +1,4 @@
-//! The host that a route is for: one name, or all names below one.
+//! The host that a route is for: one name, all names below one, or those that no other route names.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
@@ -9,7 +9,8 @@ use super::{
     text,
 };
 
-const ALLOWED: &str = "a host such as \"app.example\", or \"*.example\" for every name below one";
+const ALLOWED: &str =
+    "a host such as \"app.example\", \"*.example\" for every name below one, or \"*\" for all that no route names";
 
 /// The host that a route is for, in lower case, without port and without a dot at its end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,12 +19,15 @@ pub enum Host {
     Exact(String),
     /// Every name that has one label or more before this one; `*.example` is kept as `example`.
     Below(String),
+    /// Every host that no route is for by its name, and none.
+    Other,
 }
 
 impl Host {
-    /// Whether it is meant by `host`, which is in lower case, without port and without a dot at its end.
+    /// Whether it is meant by its name by `host`, which is in lower case, without port and without a dot at its end.
     pub fn takes(&self, host: &str) -> bool {
         match self {
+            Self::Other => false,
             Self::Exact(name) => host == name,
             Self::Below(name) => host
                 .strip_suffix(name.as_str())
@@ -39,7 +43,7 @@ impl FromStr for Host {
     fn from_str(written: &str) -> Result<Self, String> {
         let wrong = |why: &str| Err(format!("\"{written}\" {why}, expected {ALLOWED}"));
         if written == "*" {
-            return Err("\"*\" is not needed, leave host out for every host".to_owned());
+            return Ok(Self::Other);
         }
         let name = written.strip_suffix('.').unwrap_or(written).to_ascii_lowercase();
         let (name, below) = match name.strip_prefix("*.") {
@@ -84,6 +88,7 @@ impl fmt::Display for Host {
         match self {
             Self::Exact(name) => f.write_str(name),
             Self::Below(name) => write!(f, "*.{name}"),
+            Self::Other => f.write_str("*"),
         }
     }
 }
@@ -121,6 +126,8 @@ mod tests {
         let below = host("*.Example");
         assert_eq!(below.to_string(), "*.example");
         assert!(below.takes("a.example") && below.takes("a.b.example"));
+        assert_eq!(host("*").to_string(), "*");
+        assert!(!host("*").takes("a.example"), "by no name");
         for other in ["example", ".example", "aexample", "a.example.org", ""] {
             assert!(!below.takes(other), "{other}");
         }
@@ -128,7 +135,7 @@ mod tests {
 
     #[test]
     fn host_that_is_none_is_refused() {
-        let expected = "expected a host such as \"app.example\", or \"*.example\" for every name below one";
+        let expected = format!("expected {ALLOWED}");
         for (text, why) in [
             ("app.example:80", "has a port, which routes do not look at"),
             ("http://app.example", "is not a host alone"),
@@ -141,6 +148,5 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Host>(), Err(format!("\"{text}\" {why}, {expected}")));
         }
-        assert_eq!("*".parse::<Host>(), Err("\"*\" is not needed, leave host out for every host".to_owned()));
     }
 }

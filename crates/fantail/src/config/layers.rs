@@ -375,7 +375,7 @@ mod tests {
             (
                 "[listen]\npublic = 'localhost'\n",
                 "fantail.toml:2: listen.public: invalid socket address syntax, expected an IP address and a port, such as \
-                 \"127.0.0.1:8080\", \"0.0.0.0:80\" or \"[::1]:8080\"",
+                 \"127.0.0.1:8080\", \"0.0.0.0:80\" or \"[::1]:8080\", or a list of such",
             ),
             (
                 "[cors]\norigins = '*'\n",

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{
-    Size, Span,
+    Addresses, Size, Span,
     error::{Problem, require},
     section::section,
 };
@@ -16,6 +16,7 @@ const IDLE_TIMEOUT: Span = Span::secs(75);
 const BODY_TIMEOUT: Span = Span::secs(30);
 const HEAD_SIZE: Size = Size::kib(16);
 const HEADERS: usize = 100;
+const REQUESTS: usize = 0;
 
 /// More threads than this are a slip of the finger.
 const MOST_SHARDS: usize = 1024;
@@ -25,8 +26,8 @@ const SMALLEST_HEAD: Size = Size::kib(8);
 section! {
     /// The public listener, and what one connection may cost.
     pub struct Listen {
-        /// Where browsers connect.
-        public: SocketAddr = PUBLIC,
+        /// Where browsers connect; one address, or a list.
+        public: Addresses = PUBLIC.into(),
         /// Fan-out threads, each with its own share of the subscribers; 0 means one per core.
         shards: usize = SHARDS,
         /// Most connections that are open at a time; 0 means the descriptor limit less 256.
@@ -41,11 +42,20 @@ section! {
         head_size: Size = HEAD_SIZE,
         /// Most header fields in a request; one with more is answered with 431.
         headers: usize = HEADERS,
+        /// Most requests on one connection, which is closed after the last of them; 0 means that there is no limit.
+        requests: usize = REQUESTS,
     }
 }
 
 impl Listen {
     pub(super) fn validate(&self) -> Result<(), Problem> {
+        let public = self.public.all();
+        for (index, address) in public.iter().enumerate() {
+            let twin = public[..index].iter().find(|twin| collide(**twin, *address) && !is_pair(**twin, *address));
+            if let Some(twin) = twin {
+                require(false, "listen.public", format!("{address} collides with {twin}, expected another port"))?;
+            }
+        }
         require(
             self.shards <= MOST_SHARDS,
             "listen.shards",
@@ -65,4 +75,15 @@ impl Listen {
         )?;
         require(self.headers > 0, "listen.headers", "must be at least 1")
     }
+}
+
+/// Whether two listeners cannot both be there.
+pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    overlap && one.port() == other.port() && one.port() != 0
+}
+
+/// Whether these two are for all addresses of one family each, which can both be there.
+fn is_pair(one: SocketAddr, other: SocketAddr) -> bool {
+    one.ip().is_unspecified() && other.ip().is_unspecified() && one.is_ipv4() != other.is_ipv4()
 }

@@ -25,6 +25,8 @@ pub const TOKEN: &str = "FANTAIL_TOKEN";
 pub struct Sources {
     /// The file; if there is none, the environment variable `FANTAIL_CONFIG` may name one.
     pub file: Option<PathBuf>,
+    /// What was made of another program's configuration, in place of the file.
+    pub text: Option<Text>,
     /// The environment variables; those that do not begin with `FANTAIL_` are ignored.
     pub environment: Vec<(String, OsString)>,
     /// `section.key=value`, in the order in which they were given.
@@ -33,6 +35,17 @@ pub struct Sources {
     pub flags: Vec<Flag>,
     /// Servers of the upstream `default`, to which everything goes that no route takes.
     pub upstreams: Vec<String>,
+}
+
+/// A configuration that was made, and not written.
+#[derive(Clone)]
+pub struct Text {
+    /// The file of which it was made.
+    pub path: PathBuf,
+    /// What was made of it.
+    pub toml: String,
+    /// Settings in the place of the defaults.
+    pub defaults: &'static [(&'static str, &'static str)],
 }
 
 /// A flag that stands for a setting.
@@ -64,7 +77,13 @@ impl Sources {
 /// Reads a configuration and checks it as a whole.
 pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     let mut layers = Layers::default();
-    if let Some(path) = sources.file() {
+    if let Some(text) = &sources.text {
+        for (key, value) in text.defaults {
+            let key: Vec<&str> = key.split('.').collect();
+            layers.text(&key, value, &Origin::Default)?;
+        }
+        layers.file(&text.path, &text.toml)?;
+    } else if let Some(path) = sources.file() {
         match fs::read_to_string(&path) {
             Ok(text) => layers.file(&path, &text)?,
             Err(source) => return Err(ConfigError::Read { path, source }),
@@ -138,6 +157,7 @@ mod tests {
         .unwrap();
         let config = load(&Sources {
             file: Some(path),
+            text: None,
             environment: vec![
                 ("FANTAIL_STREAM__RETRY".to_owned(), "2s".into()),
                 ("FANTAIL_STREAM__LIFETIME".to_owned(), "2s".into()),

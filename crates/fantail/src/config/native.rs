@@ -6,12 +6,15 @@ use super::{
 };
 
 const PREFIX: &str = "/";
+const PUBLIC: bool = true;
 
 section! {
     /// Fantail's own routes.
     pub struct Native {
         /// The path under which `sub/…` and `pub/…` live, such as `/` or `/events/`; begins and ends with `/`.
         prefix: String = PREFIX.to_owned(),
+        /// Whether the public listener has them; the control listener has them always.
+        public: bool = PUBLIC,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `[[route]]`: paths of one's own, and what is done behind them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use super::{
     Access, By, Expression, Gap, Host, OPEN, Pattern, Publisher, PushStream, Size, SoftRefusal, Span, Stream,
@@ -41,9 +41,10 @@ const DEFAULT_TYPE: &str = "text/plain";
 pub(super) const LONGEST_NAME: usize = 255;
 
 /// Where a route is, what it does and with what.
-const SUBJECT: [&str; 13] = [
+const SUBJECT: [&str; 14] = [
     "path",
     "host",
+    "at",
     "action",
     "listener",
     "internal",
@@ -68,7 +69,7 @@ const OPTIONS: [(&str, &[Action]); 55] = [
     ("remove_request", &[Action::Proxy]),
     ("set_response", &[Action::Proxy]),
     ("remove_response", &[Action::Proxy]),
-    ("max_body", &[Action::Proxy]),
+    ("max_body", &[Action::Proxy, Action::PushStream]),
     ("hand_over", &[Action::Proxy]),
     ("soft_failure", &[Action::Proxy]),
     ("soft_refusal", &[Action::Subscribe, Action::Proxy]),
@@ -149,9 +150,12 @@ section! {
         /// `~* regex` (letters large or small), `^~ /prefix` and `= /path`: these are compared with the path decoded, with slashes
         /// merged and `..` resolved. With `action = "push_stream"` all paths are nginx's, and `/sub` takes whatever begins with it.
         path: String = String::new(),
-        /// The host that requests must be for, `app.example` or `*.example`; left out, every host. The routes of the most
-        /// specific host come first, but one that takes every path (`/{path...}`) only after those without a host.
+        /// The host that requests must be for, `app.example`, `*.example`, or `*` for those that no other route names; left out,
+        /// every host. The routes of the most specific host come first, but one that takes every path (`/{path...}`) only after
+        /// those without a host.
         host: Option<Host> = None,
+        /// The addresses of `listen.public` at which it is; left out, all of them.
+        at: Vec<SocketAddr> = Vec::new(),
         /// What is done behind it.
         action: Action = ACTION,
         /// The listener that serves it.
@@ -179,7 +183,8 @@ section! {
         set_response: Fields = Fields::default(),
         /// Header fields that answers lose.
         remove_response: Vec<String> = Vec::new(),
-        /// Largest body of a request; a larger one is refused with 413. 0 means no limit.
+        /// Largest body of a request; a larger one is refused with 413. 0 means no limit. Where messages are published,
+        /// `hub.message` holds as well.
         max_body: Size = MAX_BODY,
         /// Whether `X-Accel-Redirect` and `Grip-*` in the upstream's answers act.
         hand_over: bool = HAND_OVER,
@@ -360,7 +365,10 @@ impl Route {
             let section = format!("route[{index}]");
             let pattern = route.validate(&section, around)?;
             let twin = earlier.iter().find(|(twin, like)| {
-                twin.listener == route.listener && twin.host == route.host && like.is_like(&pattern)
+                twin.listener == route.listener
+                    && twin.host == route.host
+                    && twin.meets(route)
+                    && like.is_like(&pattern)
             });
             if let Some((twin, _)) = twin {
                 let place = match &route.host {
@@ -430,6 +438,7 @@ impl Route {
             key("host"),
             "is for the public listener; control.hosts lists those of the control listener",
         )?;
+        require(self.at.is_empty(), key("at"), "is for the public listener; the control listener has one address")?;
         require(!self.internal, key("internal"), "is for the public listener, where upstreams redirect requests")
     }
 
@@ -493,6 +502,16 @@ impl Route {
                  take them from the path, such as \"$1\" with path = \"~ ^/sub/(.*)$\""
             ),
         )
+    }
+
+    /// Whether there is an address at which both are.
+    fn meets(&self, other: &Self) -> bool {
+        self.at.is_empty() || other.at.is_empty() || self.at.iter().any(|address| other.at.contains(address))
+    }
+
+    /// Whether it is at this address of the public listener.
+    pub fn is_at(&self, address: SocketAddr) -> bool {
+        self.at.is_empty() || self.at.contains(&address)
     }
 
     fn validate_channels(&self, section: &str, pattern: &Pattern) -> Result<(), Problem> {
@@ -653,7 +672,7 @@ mod tests {
 
     #[test]
     fn options_are_each_for_some_action_and_all_are_known() {
-        let everywhere = ["path", "host", "action", "listener", "internal", "access"];
+        let everywhere = ["path", "host", "at", "action", "listener", "internal", "access"];
         for field in Route::FIELDS {
             let listed = OPTIONS.iter().any(|(name, _)| *name == field.name);
             assert!(listed != everywhere.contains(&field.name), "{}", field.name);
@@ -759,7 +778,7 @@ mod tests {
             (
                 "path = '/a'\nhost = 'a:80'\n",
                 "7: route[0].host: \"a:80\" has a port, which routes do not look at, expected a host such as \"app.example\", \
-                 or \"*.example\" for every name below one",
+                 \"*.example\" for every name below one, or \"*\" for all that no route names",
             ),
             (
                 "path = '/a'\nhost = 'a'\n[[route]]\npath = '/a'\nchannels = ['a']\nhost = 'A.'\n",

@@ -8,6 +8,7 @@ pub mod answer;
 pub mod event_source;
 pub mod headers;
 pub mod jsonp;
+pub mod page;
 
 mod cursor;
 mod event;

@@ -23,6 +23,9 @@ pub enum Refusal {
     /// No route.
     #[error("there is nothing at {0}")]
     NotFound(String),
+    /// No path, by nginx's rules.
+    #[error("{0:?} is no path: it leads above the root, or holds a NUL or a % without two hexadecimal digits")]
+    NoPath(String),
     /// The channel does not exist.
     #[error("there is no channel {0:?}")]
     NoChannel(String),
@@ -169,7 +172,8 @@ impl Refusal {
         match self {
             Self::NotFound(_) | Self::NoChannel(_) | Self::NoSubscriber(_) | Self::NoDisk => StatusCode::NOT_FOUND,
             Self::Method(..) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Name(_)
+            Self::NoPath(_)
+            | Self::Name(_)
             | Self::NoName
             | Self::ReservedName(_)
             | Self::Item(_)

@@ -1,13 +1,14 @@
 //! Which route answers a request, and what it does of it, said for people. Asks the same table as requests do.
 
 use std::fmt::{self, Write};
+use std::net::SocketAddr;
 
 use http::{HeaderMap, Method, Uri};
 use thiserror::Error;
 
 use super::host::normalise;
 use super::table::{Found, Place, Table, channels};
-use crate::config::{Action, Config, Door, Endpoint, Expression, Pattern, Route, Variable};
+use crate::config::{Action, Config, Door, Endpoint, Expression, Host, Pattern, Route, Variable};
 use crate::dialect::push_stream::RequestVariables;
 use crate::proxy::rewrite::{Rewrite, is_ambiguous};
 
@@ -37,7 +38,7 @@ pub fn explain(config: &Config, request: &str) -> Result<String, ExplainError> {
     }
     let host = uri.authority().and_then(|authority| normalise(authority.as_str().as_bytes()));
     let path = super::path::normalise(uri.path());
-    let table = public(config);
+    let table = public(config, address(config, &uri));
     let mut text = format!("{method} {target}\n");
     let found = table.find_internal(host.as_deref(), &path);
     let written = match &found {
@@ -62,9 +63,17 @@ enum Behind<'c> {
     Streams,
 }
 
-/// The public routes.
-fn public(config: &Config) -> Table<Behind<'_>> {
-    let configured = config.route.iter().enumerate().filter(|(_, route)| route.listener == Door::Public);
+/// The address of the public listener that a URL means by its port, else the first.
+fn address(config: &Config, uri: &Uri) -> SocketAddr {
+    let public = &config.listen.public;
+    let port = uri.port_u16().or(uri.authority().map(|_| 80));
+    public.all().iter().find(|address| Some(address.port()) == port).copied().unwrap_or(public.first())
+}
+
+/// The public routes at an address.
+fn public(config: &Config, address: SocketAddr) -> Table<Behind<'_>> {
+    let configured = config.route.iter().enumerate();
+    let configured = configured.filter(|(_, route)| route.listener == Door::Public && route.is_at(address));
     let mut routes: Vec<_> = configured
         .filter_map(|(index, route)| {
             // It was checked when the configuration was read.
@@ -72,7 +81,9 @@ fn public(config: &Config) -> Table<Behind<'_>> {
             Some((Place { host: route.host.clone(), pattern, internal: route.internal }, Behind::Route(index, route)))
         })
         .collect();
-    routes.push((Place::native(config, "sub"), Behind::Native));
+    if config.native.public {
+        routes.push((Place::native(config, "sub"), Behind::Native));
+    }
     if config.route.iter().any(|route| route.record) {
         let before = format!("{}stream/", config.native.prefix);
         routes.push((Place::anywhere(Pattern::Segment { before, after: String::new() }), Behind::Streams));
@@ -90,6 +101,7 @@ fn describe(text: &mut String, config: &Config, found: &Found<'_, '_, Behind<'_>
         line(text, "internal", "answered with 404, unless an upstream's X-Accel-Redirect leads here")?;
     }
     match host {
+        Some(Host::Other) => line(text, "host", "every host that no other route names")?,
         Some(host) => line(text, "host", host)?,
         None => line(text, "host", "every host")?,
     }

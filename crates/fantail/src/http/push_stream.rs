@@ -18,9 +18,9 @@ mod websocket;
 
 use std::sync::Arc;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::App;
@@ -30,7 +30,7 @@ use super::error;
 use super::takeover::Slot;
 use crate::config::{self, Config, Endpoint, Expression, Pattern, Route};
 use crate::dialect::push_stream::headers::{self, Methods};
-use crate::dialect::push_stream::{Asked, EXPLAIN, Refusal};
+use crate::dialect::push_stream::{Asked, EXPLAIN, Refusal, page};
 use crate::metrics;
 use ask::Ask;
 pub use census::Census;
@@ -122,10 +122,25 @@ impl PushStream {
         let ask = Ask::new(request, slot.peer(), captures);
         match &self.kind {
             Kind::Publisher(publisher) => publisher.answer(self, app, &ask, body).await,
-            Kind::Subscriber(subscriber) => subscriber.answer(self, app, slot, &ask).await,
+            Kind::Subscriber(subscriber) => subscriber.answer(self, app, slot, &ask, &HeaderMap::new()).await,
             Kind::WebSocket(socket) => socket.answer(self, app, slot, &ask).await,
             Kind::Statistics => statistics::answer(self, app, &ask).await,
         }
+    }
+
+    /// Answers a request that an application has looked at and handed over, with what is `kept` of its answer; nothing unless
+    /// there are subscribers over HTTP here.
+    pub async fn take_over(
+        &self,
+        app: &App,
+        slot: &Arc<Slot>,
+        request: &Parts,
+        captures: &Captures<'_>,
+        kept: &HeaderMap,
+    ) -> Option<Response<Body>> {
+        let Kind::Subscriber(subscriber) = &self.kind else { return None };
+        let ask = Ask::new(request, slot.peer(), captures);
+        Some(subscriber.answer(self, app, slot, &ask, kept).await)
     }
 
     /// The channels that a request names.
@@ -147,6 +162,20 @@ fn empty(status: StatusCode) -> Response<Body> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
+}
+
+/// The answer that nginx itself has for a request that it cannot take, with this status; the connection ends with it.
+pub(super) fn nginx(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::Full(page::page(status).into()));
+    *response.status_mut() = status;
+    closing(response.headers_mut());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(page::CONTENT_TYPE));
+    response
+}
+
+/// Ends the connection behind an answer: what is left of the request's body is not read.
+fn closing(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// The answer to a request that is refused; `methods` are the route's.

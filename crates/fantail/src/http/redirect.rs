@@ -42,7 +42,7 @@ pub(super) async fn redirect(
     let host = host::host(request);
     // Not 404 if there is none, which would say that what the client asked for does not exist: it does, and the application
     // or the configuration is to be put right.
-    let found = app.public.find_internal(host.as_deref(), &path);
+    let found = app.public(slot).find_internal(host.as_deref(), &path);
     let found = found.ok_or_else(|| refusal(&format!("no route serves {target:?}")))?;
     match &found.action.action {
         Action::Subscribe(route) => {
@@ -55,6 +55,12 @@ pub(super) async fn redirect(
                 Ok(Redirected::Again(Box::new((aimed, answer))))
             }
         },
+        Action::PushStream(route) => {
+            let answer = route.take_over(app, slot, &aimed, &found.captures, kept).await;
+            let answer = answer
+                .ok_or_else(|| refusal(&format!("the push-stream route of {target:?} has no subscribers over HTTP")))?;
+            Ok(Redirected::Done(Box::new(answer)))
+        }
         _ => Err(refusal(&format!("the route of {target:?} neither subscribes nor leads to an upstream"))),
     }
 }

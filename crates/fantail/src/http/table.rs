@@ -1,7 +1,8 @@
 //! The route table: hosts, path patterns and the action behind each.
 //!
 //! The host decides first, then the path. Of the routes that have a host, those of exactly the request's host come first,
-//! then those of the longest `*.` host above it; the first of these groups that has the path answers. Routes without a host
+//! then those of the longest `*.` host above it; the first of these groups that has the path answers. Where no route names the
+//! request's host, those of the host `*` stand in their place, as nginx's default server does. Routes without a host
 //! belong to every host and come last, with one exception: a route with a host that takes every path (`/{path...}`) is that
 //! host's last resort and comes after the routes without a host that say more of the path. So the native routes, and whatever
 //! else is for every host, are reached under a host that is otherwise passed to an upstream as a whole.
@@ -56,7 +57,8 @@ impl Place {
         let host = match &self.host {
             Some(Host::Exact(_)) => (0, 0),
             Some(Host::Below(name)) => (1, usize::MAX - name.len()),
-            None => (2, 0),
+            Some(Host::Other) => (2, 0),
+            None => (3, 0),
         };
         let path = match &self.pattern {
             Pattern::Literal(path) | Pattern::Exact(path) => (0, usize::MAX - path.len(), 0),
@@ -119,6 +121,8 @@ pub struct Table<A> {
     routes: Vec<(Place, A)>,
     /// How many of them have a host; they stand before the others.
     with_host: usize,
+    /// How many of these name theirs; they stand before those that are for the other hosts.
+    named: usize,
     /// Whether one is compared with paths as nginx sees them.
     resolves: bool,
 }
@@ -142,8 +146,9 @@ impl<A> Table<A> {
         // Stable: of equally specific routes the first counts.
         routes.sort_by_cached_key(|(place, _)| place.rank());
         let with_host = routes.iter().filter(|(place, _)| place.host.is_some()).count();
+        let named = routes.iter().take_while(|(place, _)| !matches!(place.host, None | Some(Host::Other))).count();
         let resolves = routes.iter().any(|(place, _)| place.pattern.is_location());
-        Self { routes, with_host, resolves }
+        Self { routes, with_host, named, resolves }
     }
 
     /// The route for a request from outside: host and path as [`super::host::normalise`] and [`super::path::normalise`] leave
@@ -152,11 +157,20 @@ impl<A> Table<A> {
         self.find_internal(host, path).filter(|found| !found.place.internal)
     }
 
+    /// Whether nginx would refuse this path, and locations are looked for here as nginx looks for them.
+    pub fn refuses(&self, path: &str) -> bool {
+        self.resolves && resolve(path).is_none()
+    }
+
     /// The route for a request that an upstream's answer led to, internal or not.
     pub fn find_internal<'p>(&self, host: Option<&str>, path: &'p str) -> Option<Found<'_, 'p, A>> {
         let path = &Forms { normal: path, resolved: if self.resolves { resolve(path) } else { None } };
         let (with_host, everywhere) = self.routes.split_at(self.with_host);
-        let own = host.and_then(|host| first(with_host.iter().filter(|(place, _)| place.is_for(host)), path));
+        let (named, others) = with_host.split_at(self.named);
+        let own = match host.filter(|host| named.iter().any(|(place, _)| place.is_for(host))) {
+            Some(host) => first(named.iter().filter(|(place, _)| place.is_for(host)), path),
+            None => first(others.iter(), path),
+        };
         if own.as_ref().is_some_and(|own| !own.place.pattern.is_catch_all()) {
             return own;
         }
@@ -297,6 +311,14 @@ mod tests {
     }
 
     #[test]
+    fn refused_paths_are_nginxs_where_routes_are() {
+        let (own, nginxs) = (table(&["/sub/{channels...}"]), table(&["/sub/{channels...}", "= /a"]));
+        for (path, refused) in [("/../a", true), ("/a%zz", true), ("/a%00", true), ("*", true), ("/b/../a", false)] {
+            assert_eq!((nginxs.refuses(path), own.refuses(path)), (refused, false), "{path}");
+        }
+    }
+
+    #[test]
     fn find_a_regex_stays_within_its_host() {
         let table = table(&[
             "~ ^/every",
@@ -373,6 +395,17 @@ mod tests {
         assert_eq!(find(Some("x.example"), "/a"), Some("*.example/{path...}"));
         assert_eq!(find(Some("other"), "/a"), Some("/{path...}"));
         assert_eq!(find(None, "/a"), Some("/{path...}"));
+    }
+
+    #[test]
+    fn find_the_routes_of_other_hosts_where_none_is_named() {
+        let table = table(&["a.example/x", "*.b.example/{path...}", "*/x", "*/{path...}", "/sub/{channels...}"]);
+        let find = |host, path| table.find(host, path).map(|found| *found.action);
+        assert_eq!(find(Some("c.example"), "/x"), Some("*/x"));
+        assert_eq!(find(None, "/y"), Some("*/{path...}"));
+        assert_eq!(find(None, "/sub/a"), Some("/sub/{channels...}"), "a host's last resort");
+        assert_eq!(find(Some("a.example"), "/y"), None, "it is named, though not with this path");
+        assert_eq!(find(Some("x.b.example"), "/x"), Some("*.b.example/{path...}"));
     }
 
     #[test]

@@ -98,6 +98,8 @@ const MAX_INTERIM: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Slot {
     peer: SocketAddr,
+    /// Which address of its listener the connection came to.
+    listener: usize,
     takeover: Mutex<Option<Takeover>>,
     state: AtomicU8,
     /// Somebody has to know at once when the client leaves.
@@ -109,10 +111,11 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The slot of a connection.
-    pub fn new(peer: SocketAddr) -> Self {
+    /// The slot of a connection to the address of that number.
+    pub fn new(peer: SocketAddr, listener: usize) -> Self {
         Self {
             peer,
+            listener,
             takeover: Mutex::default(),
             state: AtomicU8::new(0),
             watched: AtomicBool::new(false),
@@ -124,6 +127,11 @@ impl Slot {
     /// Who is at the connection's other end.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Which address of its listener it came to.
+    pub fn listener(&self) -> usize {
+        self.listener
     }
 
     /// Asks for the socket to be taken over once all is said.
@@ -194,7 +202,7 @@ mod tests {
 
     #[test]
     fn interim_answers_do_not_get_into_the_answer_before() {
-        let slot = Slot::new("127.0.0.1:1".parse().unwrap());
+        let slot = Slot::new("127.0.0.1:1".parse().unwrap(), 0);
         slot.begin();
         slot.say_before(b"103".to_vec());
         assert!(slot.take_interim().is_empty(), "the answer before may not be out yet");

@@ -6,11 +6,13 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Request, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,9 +31,28 @@ use crate::metrics;
 /// How the connections of one listener are served.
 pub struct Connections {
     door: Door,
+    /// Which address of the listener it is.
+    number: usize,
     shared: Arc<Shared>,
     http: http1::Builder,
     runtime: Handle,
+}
+
+/// What a connection brings that has been in HTTP before.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    /// How many requests were answered on it.
+    requests: usize,
+    /// What was read of the next.
+    early: Bytes,
+}
+
+/// Lets a request be one after which its client closes the connection. What answers it outside of HTTP then closes it as well.
+fn close_after<B>(request: &mut Request<B>) {
+    // An upgrade has no request behind it.
+    if !request.headers().contains_key(UPGRADE) {
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// How long a client may take nothing of an answer.
@@ -60,7 +81,7 @@ impl Patience {
 
 impl Connections {
     /// To be made within the runtime that is to serve them.
-    pub(super) fn new(door: Door, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(door: Door, number: usize, shared: Arc<Shared>) -> Self {
         let settings = &shared.settings;
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -69,43 +90,42 @@ impl Connections {
             .max_header_size(settings.head_size.bytes())
             .max_headers(settings.headers)
             .half_close(false);
-        Self { door, shared, http, runtime: Handle::current() }
+        Self { door, number, shared, http, runtime: Handle::current() }
     }
 
-    /// Serves a connection in a task of its own. One that comes back from a shard brings what was read of it `early`.
-    pub(super) fn serve(
-        self: Arc<Self>,
-        socket: TcpStream,
-        peer: SocketAddr,
-        place: OwnedSemaphorePermit,
-        early: Option<Bytes>,
-    ) {
+    /// Serves a connection in a task of its own. One that comes back from a shard has a past.
+    pub(super) fn serve(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit, past: Past) {
         let runtime = self.runtime.clone();
         runtime.spawn(async move {
-            let connections = &self.shared.app.metrics().http.connections;
+            let connections = &self.shared.metrics.http.connections;
             metrics::add(connections, 1);
-            let taken = self.speak(socket, peer, early).await;
+            let taken = self.speak(socket, peer, past).await;
             metrics::take(connections, 1);
-            if let Some((takeover, socket, unread)) = taken {
-                self.hand_over(*takeover, socket, peer, place, unread);
+            if let Some((takeover, socket, past)) = taken {
+                self.hand_over(*takeover, socket, peer, place, past);
             }
         });
     }
 
     /// Speaks HTTP until the connection is over or its socket is asked for.
-    async fn speak(
-        &self,
-        socket: TcpStream,
-        peer: SocketAddr,
-        early: Option<Bytes>,
-    ) -> Option<(Box<Takeover>, TcpStream, Bytes)> {
-        let slot = Arc::new(Slot::new(peer));
-        let asked = AtomicBool::new(early.is_some());
-        let early = early.unwrap_or_default();
-        let service = service_fn(|request| {
-            asked.store(true, Ordering::Relaxed);
-            let (app, slot, door) = (&self.shared.app, &slot, self.door);
-            async move { Ok::<_, Infallible>(app.answer(door, slot, request).await) }
+    async fn speak(&self, socket: TcpStream, peer: SocketAddr, past: Past) -> Option<(Box<Takeover>, TcpStream, Past)> {
+        let slot = Arc::new(Slot::new(peer, self.number));
+        let Past { requests, early } = past;
+        let asked = AtomicUsize::new(requests);
+        let most = self.shared.settings.requests;
+        let service = service_fn(|mut request| {
+            let is_last = asked.fetch_add(1, Ordering::Relaxed) + 1 == most;
+            if is_last {
+                close_after(&mut request);
+            }
+            let (app, slot, door) = (self.shared.live.now(), &slot, self.door);
+            async move {
+                let mut response = app.answer(door, slot, request).await;
+                if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let line = Line::new(socket);
         let wire = TokioIo::new(Wire::new(Arc::clone(&line), Arc::clone(&slot), early));
@@ -147,7 +167,7 @@ impl Connections {
             if slot.is_watched() && line.poll_gone(cx).is_ready() {
                 return Poll::Ready(None);
             }
-            if !asked.load(Ordering::Relaxed) && first.as_mut().poll(cx).is_ready() {
+            if asked.load(Ordering::Relaxed) == 0 && first.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
             Poll::Pending
@@ -156,8 +176,8 @@ impl Connections {
         let parts = connection.into_parts()?;
         let early = parts.io.into_inner().into_early();
         // Not as they are: they would keep all that was read before alive.
-        let unread = [parts.read_buf, early].concat().into();
-        Some((Box::new(takeover), line.into_socket()?, unread))
+        let early = [parts.read_buf, early].concat().into();
+        Some((Box::new(takeover), line.into_socket()?, Past { requests: asked.load(Ordering::Relaxed), early }))
     }
 
     fn hand_over(
@@ -166,13 +186,15 @@ impl Connections {
         socket: TcpStream,
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
-        unread: Bytes,
+        past: Past,
     ) {
         match takeover {
-            Takeover::Subscriber(subscriber) => self.subscribe(subscriber, socket, peer, permit, unread),
+            Takeover::Subscriber(subscriber) => self.subscribe(subscriber, socket, peer, permit, past),
             Takeover::Guest(guest) => {
-                let back = Box::new(move |socket, place, early| self.serve(socket, peer, place, Some(early)));
-                guest(Client { socket, early: unread, place: permit, back });
+                let Past { requests, early } = past;
+                let back =
+                    Box::new(move |socket, place, early| self.serve(socket, peer, place, Past { requests, early }));
+                guest(Client { socket, early, place: permit, back });
             }
         }
     }
@@ -183,24 +205,24 @@ impl Connections {
         socket: TcpStream,
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
-        unread: Bytes,
+        past: Past,
     ) {
         let socket = match socket.into_std() {
             Ok(socket) => socket,
             Err(error) => return tracing::warn!(%error, %peer, "a socket could not leave HTTP"),
         };
         let Subscriber { plan, style, framing, ticket, presence, errand } = subscriber;
-        let shards = Arc::clone(&self.shared.app);
+        let app = self.shared.live.now();
         let errand = match errand {
             takeover::Errand::Stream => Errand::Stream,
             takeover::Errand::Answer { wait, keep_alive, response } => {
                 let back = keep_alive.then(|| -> TakeBack {
-                    Box::new(move |socket, permit| self.take_back(socket, peer, permit, unread))
+                    Box::new(move |socket, permit| self.take_back(socket, peer, permit, past))
                 });
                 Errand::Answer(Box::new(Answer { wait, response, back }))
             }
         };
-        shards.shards().attach(Attach { socket, peer, permit, plan, style, framing, ticket, presence, errand });
+        app.shards().attach(Attach { socket, peer, permit, plan, style, framing, ticket, presence, errand });
     }
 
     /// Serves a socket that comes back from a shard.
@@ -209,11 +231,11 @@ impl Connections {
         socket: std::net::TcpStream,
         peer: SocketAddr,
         place: OwnedSemaphorePermit,
-        early: Bytes,
+        past: Past,
     ) {
         let _within = self.runtime.enter();
         match TcpStream::from_std(socket) {
-            Ok(socket) => Arc::clone(&self).serve(socket, peer, place, Some(early)),
+            Ok(socket) => Arc::clone(&self).serve(socket, peer, place, past),
             Err(error) => tracing::warn!(%error, %peer, "a socket could not come back to HTTP"),
         }
     }

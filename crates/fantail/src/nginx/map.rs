@@ -11,6 +11,8 @@ mod servers;
 mod settings;
 mod upstream;
 
+use std::net::SocketAddr;
+
 use self::route::Way;
 use self::servers::{Listeners, Place, Server};
 use self::upstream::Upstreams;
@@ -20,7 +22,7 @@ use super::process::Process;
 use super::report::{Ledger, Report};
 use super::scope::{Scope, named};
 use super::tree::{Block, Directive, Tree};
-use super::{Import, ImportError};
+use super::{Front, Import, ImportError};
 
 /// Where Fantail's own routes go, so that they take no path that was nginx's.
 const NATIVE: &str = "/fantail/";
@@ -32,9 +34,14 @@ struct Mapper<'t> {
     upstreams: Upstreams,
     /// The directives of `http`.
     http: &'t [Directive],
-    /// Listener, host and path of each route that there is.
-    taken: Vec<(bool, Option<String>, String)>,
+    /// The places of the public listener, and how they are written.
+    public: Vec<(Place, SocketAddr)>,
+    /// Place, host and path of each route that there is; no place for those of the control listener.
+    taken: Vec<(Option<Place>, Option<String>, String)>,
     open_publishers: Vec<String>,
+    /// The largest message that Fantail is to take.
+    message: u64,
+    front: Front,
 }
 
 /// The listener that a server becomes.
@@ -52,8 +59,11 @@ pub(super) fn map(tree: &Tree, main: &str) -> Result<Import, ImportError> {
         draft: Draft::default(),
         upstreams: Upstreams::default(),
         http: http.map_or(&[], Directive::children),
+        public: Vec::new(),
         taken: Vec::new(),
         open_publishers: Vec::new(),
+        message: 0,
+        front: Front::Nowhere,
     };
     mapper.draft.head(format!("From {main}. What became of each directive is said by `fantail import --report`."));
     settings::process(&mut mapper, tree);
@@ -76,10 +86,10 @@ pub(super) fn map(tree: &Tree, main: &str) -> Result<Import, ImportError> {
             }
         });
     }
-    let Mapper { ledger, mut draft, upstreams, open_publishers, .. } = mapper;
+    let Mapper { ledger, mut draft, upstreams, open_publishers, front, .. } = mapper;
     draft.upstreams = upstreams.into_tables();
     let report: Report = ledger.finish(tree);
-    Ok(Import { toml: draft.to_string(), report, open_publishers, process: Process::of(tree) })
+    Ok(Import { toml: draft.to_string(), report, open_publishers, front, process: Process::of(tree) })
 }
 
 /// Whether a location does something that Fantail does.
@@ -94,37 +104,38 @@ impl<'t> Mapper<'t> {
         let servers = Server::all(http)?;
         let listeners = Listeners::choose(&servers);
         push_stream::globals(self, http)?;
-        let public: Vec<&Server<'t>> = listeners.public.map_or_else(Vec::new, |place| at(&servers, place));
+        let is_public = |server: &&Server<'t>| listeners.public.iter().any(|place| server.at(*place).is_some());
+        let public: Vec<&Server<'t>> = servers.iter().filter(is_public).collect();
         let control: Vec<&Server<'t>> = listeners.control.map_or_else(Vec::new, |place| at(&servers, place));
-        if let Some(place) = listeners.public {
-            self.listen(&public, place);
-            self.keep_apart(place, listeners.control);
+        self.largest_message(public.iter().chain(&control).copied());
+        if let Some(place) = listeners.public.first() {
+            self.front = if place.tls { Front::Tls(place.address) } else { Front::Plain };
+            self.listen(&servers, &listeners.public);
+            self.keep_apart(&listeners.public, listeners.control);
             self.draft.section("native").set_with(
                 "prefix",
                 Value::text(NATIVE),
                 "Fantail's own routes, out of the way of those below.",
             );
             for server in &public {
-                self.server(server, http, Door::Public, public.len() > 1)?;
+                self.server(server, http, Door::Public, &servers, None)?;
             }
         }
         if let Some(place) = listeners.control {
             self.control(&control, place);
             for server in control {
                 if public.iter().all(|other| other.directive.id != server.directive.id) {
-                    self.server(server, http, Door::Control, false)?;
+                    self.server(server, http, Door::Control, &servers, Some(place))?;
                 }
             }
         }
         for server in &servers {
             if self.ledger.is_open(server.directive) {
-                let reason = match listeners.public {
-                    Some(Place { address, .. }) if is_carried_server(server) => {
-                        format!("Fantail has one public listener, which is at {address}")
-                    }
-                    _ => "does nothing that Fantail does".to_owned(),
+                let reason = match listeners.public.first() {
+                    Some(_) if is_carried_server(server) => "its addresses are none that Fantail listens on",
+                    _ => "does nothing that Fantail does",
                 };
-                self.ledger.leave(server.directive, &reason);
+                self.ledger.leave(server.directive, reason);
             }
         }
         for block in named(self.http, "upstream") {
@@ -140,18 +151,16 @@ impl<'t> Mapper<'t> {
         server: &Server<'t>,
         http: &Scope<'t>,
         door: Door,
-        one_of_many: bool,
+        all: &[Server<'t>],
+        control: Option<Place>,
     ) -> Result<(), ImportError> {
         self.ledger.carried(server.directive, "");
         settings::server(self, &server.scope);
-        self.addresses(server, door);
-        let hosts = self.hosts(server, door, one_of_many);
-        for limit in server.scope.all("client_max_body_size") {
-            self.largest_message(server, limit);
-        }
+        self.addresses(server, door, control);
+        let seats = self.seats(server, all, door);
         let has_regexes =
             server.flat().iter().any(|location| is_carried(location) && matches!(location.paths, Paths::Regex { .. }));
-        let way = Way { server, http, door, hosts: &hosts, has_regexes };
+        let way = Way { server, http, door, seats: &seats, has_regexes };
         for location in server.flat() {
             self.location(&way, location)?;
         }

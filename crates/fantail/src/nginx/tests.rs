@@ -17,7 +17,7 @@ pub(super) fn tree(text: &str) -> Tree {
     let folder = tempfile::tempdir().unwrap();
     let main = folder.path().join("nginx.conf");
     fs::write(&main, text).unwrap();
-    read(&main, &Files::new(&main, None)).unwrap()
+    read(&main, &Files::new(&main, None), "").unwrap()
 }
 
 pub(super) fn imported(text: &str) -> Result<Import, ImportError> {
@@ -129,6 +129,32 @@ fn header_template_is_that_of_the_inner_block() {
     assert!(both.contains("header_template_file = \"/b\"") && !both.contains("header_template = "), "{both}");
     let both = text("push_stream_header_template_file /a;", "push_stream_header_template b;");
     assert!(both.contains("header_template = \"b\"") && !both.contains("_file"), "{both}");
+}
+
+/// What nginx takes without being told is written down wherever another location makes it more.
+#[test]
+fn largest_body_is_each_publishers_own() {
+    let publisher = |path: &str, size: &str| {
+        format!("location {path} {{ push_stream_publisher; push_stream_channels_path $arg_id; {size} }}\n")
+    };
+    let limits = |text: &str| {
+        let config = Config::from_toml(&server(text).toml).unwrap();
+        let routes = config.route.iter().map(|route| (route.path.clone(), route.max_body.to_string()));
+        (config.hub.message.to_string(), routes.collect::<Vec<_>>())
+    };
+    let limited = |message: &str, routes: &[(&str, &str)]| {
+        let routes = routes.iter().map(|(path, size)| ((*path).to_owned(), (*size).to_owned()));
+        (message.to_owned(), routes.collect::<Vec<_>>())
+    };
+    let (small, large, plain) = ("client_max_body_size 8k;", "client_max_body_size 4m;", "");
+    let all = [publisher("/a", small), publisher("/b", large), publisher("/c", plain)].concat();
+    assert_eq!(limits(&all), limited("4MiB", &[("/a", "8KiB"), ("/b", "0"), ("/c", "1MiB")]));
+    let all = [publisher("/a", small), publisher("/c", plain)].concat();
+    assert_eq!(limits(&all), limited("1MiB", &[("/a", "8KiB"), ("/c", "0")]));
+    let all = [large, &publisher("/a", small), &publisher("/c", plain)].concat();
+    assert_eq!(limits(&all), limited("4MiB", &[("/a", "8KiB"), ("/c", "0")]));
+    let unlimited = server(&publisher("/a", "client_max_body_size 0;"));
+    assert!(unlimited.report.to_string().contains("a message always has a limit, hub.message"));
 }
 
 #[test]

@@ -88,10 +88,12 @@ pub(super) struct Tree {
     pub count: usize,
 }
 
-/// Reads the main file and all that it includes.
-pub(super) fn read(main: &Path, files: &Files) -> Result<Tree, ImportError> {
+/// Reads the main file and all that it includes. `globals` are directives that stand before those of the file, as nginx takes
+/// them from its command line.
+pub(super) fn read(main: &Path, files: &Files, globals: &str) -> Result<Tree, ImportError> {
     let mut reader = Reader { files, count: 0, depth: 0 };
-    let top = reader.file(main, None, Kind::Directives)?.directives;
+    let mut top = reader.text(globals.as_bytes(), &"-g".into(), Kind::Directives)?.directives;
+    top.extend(reader.file(main, None, Kind::Directives)?.directives);
     Ok(Tree { top, count: reader.count })
 }
 
@@ -119,10 +121,13 @@ impl Reader<'_> {
     fn file(&mut self, path: &Path, by: Option<&Spot>, kind: Kind) -> Result<Content, ImportError> {
         let unreadable = |source| ImportError::Read { path: path.to_owned(), by: by.cloned(), source };
         let text = fs::read(path).map_err(unreadable)?;
-        let file: std::sync::Arc<str> = self.files.shown(path).into();
+        self.text(&text, &self.files.shown(path).into(), kind)
+    }
+
+    fn text(&mut self, text: &[u8], file: &std::sync::Arc<str>, kind: Kind) -> Result<Content, ImportError> {
         let at = |line| Spot { file: file.clone(), line };
         let malformed = |Malformed { line, reason }: Malformed| ImportError::Syntax { spot: at(line), reason };
-        let tokens = tokens(&text).map_err(malformed)?;
+        let tokens = tokens(text).map_err(malformed)?;
         let mut cursor = Cursor { tokens: tokens.into_iter(), file: file.clone(), line: 1 };
         let mut content = Content::default();
         self.block(&mut cursor, None, kind, &mut content)?;
@@ -271,7 +276,7 @@ mod tests {
             fs::write(folder.path().join(name), text).unwrap();
         }
         let main = folder.path().join("nginx.conf");
-        read(&main, &Files::new(&main, None))
+        read(&main, &Files::new(&main, None), "")
     }
 
     fn wrong(files: &[(&str, &str)]) -> String {

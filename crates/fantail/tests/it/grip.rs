@@ -12,7 +12,7 @@ use crate::client::{Answer, Client, End};
 use crate::server::{PATIENCE, TestServer};
 
 /// An application that gives each path the answer it was made with.
-struct Application {
+pub(crate) struct Application {
     address: SocketAddr,
     /// The heads of the requests that reached it.
     asked: Receiver<String>,
@@ -20,7 +20,7 @@ struct Application {
 
 impl Application {
     /// Answers are heads without length and bodies, by path; any other path is 404.
-    fn start(answers: &[(&'static str, &str, &str)]) -> Self {
+    pub(crate) fn start(answers: &[(&'static str, &str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let answers: Vec<_> = answers
@@ -51,7 +51,7 @@ impl Application {
     }
 
     /// A server whose other paths all lead here.
-    fn served(&self, more: &str) -> TestServer {
+    pub(crate) fn served(&self, more: &str) -> TestServer {
         TestServer::start(&format!(
             "[upstream.app]\nservers = ['http://{}']\n\
              [[route]]\npath = '/{{path...}}'\naction = 'proxy'\nupstream = 'app'\n{more}",

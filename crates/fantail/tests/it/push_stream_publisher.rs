@@ -371,6 +371,70 @@ fn push_stream_message_that_is_too_large_is_refused_and_the_connection_closed() 
     assert_eq!(ask(&server, "POST", "/pub?id=a", &"x".repeat(1024)).0, 200);
 }
 
+/// As nginx says it itself, before anything is asked of the module: a body that says beforehand how long it is is refused whatever
+/// else is wrong with its request.
+#[test]
+fn push_stream_body_over_the_routes_limit_is_refused_as_nginx_refuses_it() {
+    let server = strict("", "max_body = '1 KiB'\nallowed_origins = '*'");
+    let page = "<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>\r\n<center><h1>413 Request Entity \
+                Too Large</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n";
+    let chunked = format!("Transfer-Encoding: chunked\r\n\r\n401\r\n{}\r\n0\r\n\r\n", "x".repeat(1025));
+    let announced = format!("Content-Length: 1025\r\n\r\n{}", "x".repeat(1025));
+    for (line, rest) in [
+        ("POST /pub?id=a", &announced),
+        ("PUT /pub?id=a", &announced),
+        ("POST /pub", &announced),
+        ("PATCH /pub?id=ALL", &announced),
+        ("DELETE /admin?id=a", &announced),
+        ("POST /pub?id=a", &chunked),
+    ] {
+        let mut client = server.public();
+        client.send(format!("{line} HTTP/1.1\r\nHost: a\r\n{rest}"));
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.text().as_str()), (413, page), "{line}");
+        let field = |name| answer.head.get(name);
+        assert_eq!((field("content-type"), field("connection")), (Some("text/html"), Some("close")), "{line}");
+        assert_eq!(
+            (field("expires"), field("cache-control"), field("access-control-allow-origin")),
+            (None, None, None)
+        );
+        assert!(client.is_closed(), "{line}");
+    }
+    assert_eq!(figures(&server, "a"), Some((0, 0, 0)), "the last had its channel made before it was read");
+    assert_eq!(ask(&server, "POST", "/pub?id=a", &"x".repeat(1024)).0, 200);
+    let default = default("", "max_body = '1 KiB'");
+    let answer = default.public().request("POST", "/pub?id=a", &[], &[b'x'; 1025]);
+    assert_eq!((answer.status, answer.text().as_str(), answer.head.get("connection")), (413, "", Some("close")));
+}
+
+#[test]
+fn push_stream_path_that_nginx_refuses_is_a_bad_request() {
+    let page = "<html>\r\n<head><title>400 Bad Request</title></head>\r\n<body>\r\n<center><h1>400 Bad Request</h1></center>\r\n\
+                <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n";
+    for server in [strict("", ""), default("", "")] {
+        for (target, status) in [
+            ("/../pub?id=a", 400),
+            ("/a/../../pub?id=a", 400),
+            ("/pub%zz?id=a", 400),
+            ("/pub%?id=a", 400),
+            ("/pub%00?id=a", 400),
+            ("/a/../pub?id=a", 404),
+            ("/%70ub?id=a", 404),
+            ("/none", 404),
+        ] {
+            let answer = server.public().get(target);
+            assert_eq!(answer.status, status, "{target}");
+        }
+        assert_eq!(server.public().request("POST", "/a/../pub?id=a", &[], b"x").status, 200);
+    }
+    let answer = strict("", "").public().get("/../pub?id=a");
+    assert_eq!((answer.text().as_str(), answer.head.get("connection")), (page, Some("close")));
+    let said = default("", "").public().get("/../pub?id=a").text();
+    assert!(said.contains("/../pub") && said.contains("leads above the root"), "{said}");
+    // Where no route is nginx's, such a path is one that nobody has.
+    assert_eq!(TestServer::start("").public().get("/../pub").status, 404);
+}
+
 #[test]
 fn push_stream_channels_are_named_by_the_route() {
     let route = |path: &str, channels: &str| {

@@ -132,7 +132,7 @@ fn stream_has_header_messages_pings_and_footer_each_as_a_chunk() {
     assert_eq!(stream.head.get("expires"), Some("Thu, 01 Jan 1970 00:00:01 GMT"));
     assert_eq!(stream.head.get("cache-control"), Some("no-cache, no-store, must-revalidate"));
     assert_eq!(stream.head.get("access-control-allow-origin"), Some("*"));
-    let absent = ["etag", "last-modified", "x-accel-buffering", "vary"];
+    let absent = ["etag", "last-modified", "x-accel-buffering", "x-content-type-options", "vary"];
     assert!(absent.iter().all(|name| stream.head.get(name).is_none()), "{}", stream.head.raw);
     expect(&mut stream, &["HDR", "<2:a:2>"]);
     publish(&server, "/say?id=b", &[], b"live\n");

@@ -20,7 +20,7 @@ pub(crate) const FIELDS: [(&str, &str); 4] =
 
 /// A client that makes its own frames.
 pub(crate) struct Socket {
-    client: Client,
+    pub(crate) client: Client,
 }
 
 impl Socket {
@@ -43,7 +43,7 @@ impl Socket {
     }
 
     /// The next frame: its first byte, and what it holds.
-    fn frame(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
         let head = self.read(2);
         let length = match head[1] {
             126 => self.read(2).iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
@@ -66,7 +66,7 @@ impl Socket {
         self.expect_end();
     }
 
-    fn expect_end(&mut self) {
+    pub(crate) fn expect_end(&mut self) {
         let mut rest = Vec::new();
         self.client.socket.read_to_end(&mut rest).expect("an end in good order");
         assert_eq!(rest, b"");
@@ -82,7 +82,8 @@ impl Socket {
     }
 }
 
-fn frame_head(first: u8, length: usize, masked: u8) -> Vec<u8> {
+/// The head of a frame, without its mask. `masked`: 0x80 or 0.
+pub(crate) fn frame_head(first: u8, length: usize, masked: u8) -> Vec<u8> {
     match length {
         0..126 => vec![first, masked + length as u8],
         126..65_536 => [&[first, masked + 126], &(length as u16).to_be_bytes()[..]].concat(),

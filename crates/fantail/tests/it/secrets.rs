@@ -45,7 +45,7 @@ fn secrets_are_in_nothing_that_the_program_says() {
          [access.members]\nby = 'jwt'\nsecret = '{SECRET}'\nprevious_secret = '{PREVIOUS}'\ncookie = 'sid'\n\
          [access.links]\nby = 'signed'\nsecret = '{PREVIOUS}'\n\
          [access.app]\nby = 'callback'\nupstream = 'app'\npath = '/may'\n\
-         [access.remote]\nby = 'jwt'\njwks_url = 'http://127.0.0.1:1/jwks.json?secret={COOKIE}'\n\
+         [access.remote]\nby = 'jwt'\njwks_url = 'http://127.0.0.1:1/jwks.json'\n\
          [upstream.app]\nservers = ['{}']\n[stream]\naccess = 'members'\n\
          [[route]]\npath = '/l/{{channels...}}'\naccess = 'links'\n[[route]]\npath = '/c/{{channels...}}'\naccess = 'app'\n\
          [[route]]\npath = '/r/{{channels...}}'\naccess = 'remote'\n\

@@ -32,8 +32,8 @@ impl TestServer {
     /// keeps nothing on disk and stops fast.
     pub(crate) fn start(toml: &str) -> Self {
         let mut config = Config::from_toml(toml).expect("a valid configuration");
-        config.listen.public = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        config.control.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        config.listen.public = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into();
+        config.control.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into();
         if config.journal == Journal::default() {
             config.journal.url = JournalUrl::Memory;
         }
@@ -49,7 +49,8 @@ impl TestServer {
             let runtime = runtime.worker_threads(2).enable_all().build().expect("a tokio runtime");
             runtime.block_on(async {
                 let server = Server::new(config).expect("free ports");
-                tell.send((server.public_addr(), server.control_addr())).expect("a test that waits");
+                let control = server.control_addr().expect("a control listener");
+                tell.send((server.public_addr(), control)).expect("a test that waits");
                 let stopped = async { drop(stopped.await) };
                 server.run(stopped).await.expect("listeners that last");
             });

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use fantail_hub::Clock;
 
 use crate::StartError;
-use crate::cli::{output, serve::log_to_stderr};
+use crate::cli::{output, serve::log::log_to_stderr};
 use crate::config::Config;
 use crate::journal::disk::{OpenError, directory::DirectoryError, inspection::Inspection};
 

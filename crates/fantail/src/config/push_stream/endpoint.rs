@@ -106,8 +106,9 @@ impl Scope {
 
 /// The options that are not for every kind of route. A client may ask a route for another mode than it has, so that most are
 /// for subscribers of every mode.
-const SCOPES: [(&str, Scope); 22] = [
+const SCOPES: [(&str, Scope); 23] = [
     ("public_publish", Scope::Publishers),
+    ("max_body", Scope::Publishers),
     ("store_messages", Scope::Writers),
     ("channel_info_on_publish", Scope::Publishers),
     ("authorized_channels_only", Scope::Subscribers),
@@ -346,6 +347,11 @@ mod tests {
                 "store_messages = true",
                 "store_messages: has no meaning with subscriber = \"eventsource\", only with publisher and subscriber = \
                  \"websocket\"",
+            ),
+            (
+                SUBSCRIBER,
+                "max_body = '1KiB'",
+                "max_body: has no meaning with subscriber = \"eventsource\", only with publisher",
             ),
             (
                 SUBSCRIBER,

@@ -1,6 +1,7 @@
 //! The application is asked who may come in, as by nginx's `auth_request`: it gets the head of a request of ours with some
 //! fields of the client's, and its answer's status decides.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,12 @@ use crate::proxy::{Ask, Proxy, Reply, Route};
 
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
+/// Who the client is, as others say.
+const HEARSAY: [HeaderName; 3] = [
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("forwarded"),
+];
 /// What an answer may say beside its status.
 const CHANNELS: HeaderName = HeaderName::from_static("x-fantail-channels");
 const SUBJECT: HeaderName = HeaderName::from_static("x-fantail-sub");
@@ -31,7 +38,9 @@ pub(super) struct Callback {
     route: Route,
     target: Uri,
     /// The fields that it gets of the client's.
-    passed: Vec<HeaderName>,
+    told: Vec<HeaderName>,
+    /// Cookies are among them.
+    cookies: bool,
     timeout: Duration,
     /// How long an answer is good that lets somebody in, and one that does not.
     good: (Duration, Duration),
@@ -56,10 +65,16 @@ impl Callback {
             hand_over: false,
             ..config::Route::default()
         };
+        let passed = access.pass_headers.iter().filter_map(|name| name.parse().ok());
+        // What a proxy in front says of the client goes along; whether it is believed, the proxy room decides.
+        let mut told: Vec<HeaderName> = passed.chain(HEARSAY).chain([HOST]).collect();
+        let mut known = HashSet::new();
+        told.retain(|name| known.insert(name.clone()));
         Some(Self {
             route: proxy.route(&asks, &config.stream)?,
             target: access.path.as_deref()?.parse().ok()?,
-            passed: access.pass_headers.iter().filter_map(|name| name.parse().ok()).collect(),
+            cookies: told.contains(&COOKIE),
+            told,
             timeout: access.timeout.get(),
             good: (access.cache.get(), access.cache_refusals.get()),
             cache: Cache::default(),
@@ -68,7 +83,7 @@ impl Callback {
 
     /// Whether the application is shown cookies, by which it may know the client.
     pub(super) fn sends_cookies(&self, request: &Parts) -> bool {
-        self.passed.contains(&COOKIE) && request.headers.contains_key(COOKIE)
+        self.cookies && request.headers.contains_key(COOKIE)
     }
 
     /// Asks, unless the answer to the same question is known.
@@ -76,8 +91,9 @@ impl Callback {
     /// SECURITY: whatever is no clear answer lets nobody in.
     pub(super) async fn ask(&self, app: &App, peer: SocketAddr, request: &Parts) -> Result<Pass, Denial> {
         let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
-        let fields: Vec<_> = self.passed.iter().chain([&HOST]).map(|name| request.headers.get_all(name)).collect();
-        let mut parts = vec![request.method.as_str().as_bytes(), target.as_bytes()];
+        let fields: Vec<_> = self.told.iter().map(|name| request.headers.get_all(name)).collect();
+        let from = peer.ip().to_canonical().to_string();
+        let mut parts = vec![request.method.as_str().as_bytes(), target.as_bytes(), from.as_bytes()];
         for values in &fields {
             let at = parts.len();
             parts.extend(values.iter().map(HeaderValue::as_bytes));
@@ -107,7 +123,7 @@ impl Callback {
         let mut asks = http::Request::new(()).into_parts().0;
         asks.method = Method::GET;
         asks.uri = self.target.clone();
-        for name in self.passed.iter().chain([&HOST]) {
+        for name in &self.told {
             for value in request.headers.get_all(name) {
                 asks.headers.append(name, value.clone());
             }

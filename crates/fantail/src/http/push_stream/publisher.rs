@@ -4,13 +4,13 @@ use bytes::Bytes;
 use fantail_hub::hub::Publish;
 use fantail_hub::{ChannelName, NewMessage, Traits};
 use fantail_sse::{EventId, EventName};
-use http::header::CONNECTION;
 use http::{HeaderValue, Method, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::ask::Ask;
 use super::figures::{self, Figures};
-use super::{PushStream, empty, refuse};
+use super::{PushStream, closing, empty, nginx, refuse};
 use crate::config;
 use crate::dialect::push_stream::headers::{self, EVENT_ID, EVENT_TYPE, Methods};
 use crate::dialect::push_stream::{Asked, DELETED, EXPLAIN, Place, Refusal};
@@ -28,6 +28,8 @@ pub(super) struct Publisher {
     store: bool,
     /// A publish is answered with the channels' figures.
     info: bool,
+    /// The largest body; the hub may take less.
+    most: usize,
 }
 
 /// What is published, as the hub takes it.
@@ -40,7 +42,13 @@ struct Text {
 impl Publisher {
     /// The publisher route of a configuration that was checked.
     pub(super) fn new(kind: config::Publisher, route: &config::Route) -> Self {
-        Self { kind, store: route.store_messages, info: route.channel_info_on_publish }
+        let most = Some(route.max_body.bytes()).filter(|most| *most > 0).unwrap_or(usize::MAX);
+        Self { kind, store: route.store_messages, info: route.channel_info_on_publish, most }
+    }
+
+    /// The largest body that is taken.
+    fn limit(&self, app: &App) -> usize {
+        self.most.min(app.hub.limits().message)
     }
 
     pub(super) fn methods(&self) -> Methods {
@@ -53,14 +61,21 @@ impl Publisher {
     /// Answers a request.
     pub(super) async fn answer(&self, route: &PushStream, app: &App, ask: &Ask<'_>, body: Incoming) -> Response<Body> {
         let answer = self.act(route, app, ask, body).await;
-        let mut response = answer.unwrap_or_else(|refusal| {
+        if answer.is_err() {
             metrics::add(&app.metrics.http.publish_refused, 1);
-            match refusal {
-                Refused::Dialect(refusal) => refuse(refusal, self.methods()),
-                Refused::Server(refusal) => refusal.response(),
-                Refused::Body(refusal) => unread(&refusal),
+        }
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(Refused::Dialect(refusal)) => refuse(refusal, self.methods()),
+            Err(Refused::Server(refusal)) => refusal.response(),
+            // What nginx refuses itself has none of the module's fields.
+            Err(Refused::Body(refusal)) if route.site.strict() => return nginx(refusal.status()),
+            Err(Refused::Body(refusal)) => {
+                let mut response = empty(refusal.status());
+                closing(response.headers_mut());
+                response
             }
-        });
+        };
         headers::no_cache(response.headers_mut());
         route.open_to_origins(ask, self.methods(), &mut response);
         response
@@ -74,6 +89,10 @@ impl Publisher {
         body: Incoming,
     ) -> Result<Response<Body>, Refused> {
         let method = &ask.request.method;
+        // As nginx, which asks nobody whether it may.
+        if body.size_hint().lower() > self.limit(app) as u64 {
+            return Err(Refused::Body(error::Refusal::TooLarge(self.limit(app))));
+        }
         match *method {
             Method::OPTIONS => return Ok(empty(StatusCode::OK)),
             Method::POST | Method::PUT | Method::GET => {}
@@ -128,7 +147,7 @@ impl Publisher {
         let event = event.map(EventName::parse).transpose().map_err(|_| Refusal::EventType)?;
         let id = field(ask, &EVENT_ID).map_err(|()| Refusal::EventId)?;
         let id = id.map(EventId::parse).transpose().map_err(|_| Refusal::EventId)?;
-        let body = read(app, body, app.hub.limits().message).await.map_err(Refused::Body)?;
+        let body = read(app, body, self.limit(app)).await.map_err(Refused::Body)?;
         if body.is_empty() {
             return Err(Refusal::Empty.into());
         }
@@ -162,7 +181,7 @@ impl Publisher {
         body: Incoming,
         names: &[ChannelName],
     ) -> Result<Response<Body>, Refused> {
-        let body = read(app, body, app.hub.limits().message).await.map_err(Refused::Body)?;
+        let body = read(app, body, self.limit(app)).await.map_err(Refused::Body)?;
         let text = if body.is_empty() {
             Text { text: route.site.settings().channel_deleted_message_text.clone(), bytes: false }
         } else {
@@ -209,13 +228,6 @@ impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         Self::Dialect(refusal)
     }
-}
-
-/// The answer to a request whose body was not taken: whatever is left of it is not read.
-fn unread(refusal: &error::Refusal) -> Response<Body> {
-    let mut response = empty(refusal.status());
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
 }
 
 fn refusal_of(error: fantail_hub::PublishError) -> Refused {

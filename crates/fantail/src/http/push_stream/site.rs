@@ -18,7 +18,7 @@ pub struct Site {
     settings: config::PushStream,
     census: Arc<Census>,
     /// Fills the events channel, if there is one.
-    _writer: Option<Writer>,
+    writer: Arc<Option<Writer>>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -35,7 +35,14 @@ impl Site {
         stopping: watch::Receiver<bool>,
     ) -> Arc<Self> {
         let writer = Writer::start(&census, settings.strict, hub);
-        Arc::new(Self { settings, census, _writer: writer, stopping })
+        Arc::new(Self { settings, census, writer: Arc::new(writer), stopping })
+    }
+
+    /// The same with other settings. What the events channel and the kinds of channels depend on has to be the same.
+    #[must_use]
+    pub fn renewed(&self, settings: config::PushStream) -> Arc<Self> {
+        let (census, writer) = (Arc::clone(&self.census), Arc::clone(&self.writer));
+        Arc::new(Self { settings, census, writer, stopping: self.stopping.clone() })
     }
 
     /// The settings of `[push_stream]`.

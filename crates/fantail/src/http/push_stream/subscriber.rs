@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fantail_hub::{Batch, ChannelName, Framing, Plan, Subscription};
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::admission::{Admission, Refused};
@@ -20,6 +20,7 @@ use crate::dialect::push_stream::headers::{self, EVENT_STREAM, Methods};
 use crate::dialect::push_stream::{MODE, Refusal, Requested, Seen, jsonp, media_type, mode};
 use crate::http::access::Pass;
 use crate::http::body::Body;
+use crate::http::redirect;
 use crate::http::reply::Reply;
 use crate::http::subscribe::{has_body, keeps_alive};
 use crate::http::takeover::{self, Errand, Slot, Takeover};
@@ -96,19 +97,21 @@ impl Subscriber {
         }
     }
 
-    /// Answers a request.
+    /// Answers a request. `kept` are fields of an application's answer that go with this one; see [`crate::http::redirect`].
     pub(super) async fn answer(
         &self,
         route: &PushStream,
         app: &App,
         slot: &Arc<Slot>,
         ask: &Ask<'_>,
+        kept: &HeaderMap,
     ) -> Response<Body> {
         let answer = match ask.request.method {
-            Method::GET => self.serve(route, app, slot, ask).await,
+            Method::GET => self.serve(route, app, slot, ask, kept).await,
             Method::OPTIONS => {
                 let mut response = empty(StatusCode::OK);
                 route.open_to_origins(ask, Methods::Get, &mut response);
+                redirect::dress(response.headers_mut(), kept);
                 return response;
             }
             _ => Err(Refusal::Method.into()),
@@ -117,9 +120,15 @@ impl Subscriber {
             metrics::add(&app.metrics.http.subscribe_refused, 1);
             refused.response()
         });
-        headers::no_cache(response.headers_mut());
-        route.open_to_origins(ask, Methods::Get, &mut response);
+        Self::dress(route, ask, kept, &mut response);
         response
+    }
+
+    /// Adds what every answer says to caches and pages of other origins, and what is kept.
+    fn dress(route: &PushStream, ask: &Ask<'_>, kept: &HeaderMap, response: &mut Response<Body>) {
+        headers::no_cache(response.headers_mut());
+        route.open_to_origins(ask, Methods::Get, response);
+        redirect::dress(response.headers_mut(), kept);
     }
 
     async fn serve(
@@ -128,6 +137,7 @@ impl Subscriber {
         app: &App,
         slot: &Arc<Slot>,
         ask: &Ask<'_>,
+        kept: &HeaderMap,
     ) -> Result<Response<Body>, Refused> {
         let site = &*route.site;
         let mode = mode(self.mode, ask.field(&MODE).map(HeaderValue::as_bytes));
@@ -142,13 +152,13 @@ impl Subscriber {
         if !polls {
             return Ok(self.stream(route, slot, ask, admitted));
         }
-        let mut headers = Response::new(Body::empty());
-        headers::no_cache(headers.headers_mut());
-        route.open_to_origins(ask, Methods::Get, &mut headers);
-        let headers = headers.into_parts().0.headers;
         if mode == config::Subscriber::Polling {
-            return self.look(app, ask, admitted, callback, headers).await;
+            return self.look(app, ask, admitted, callback).await;
         }
+        // Nobody comes by here again before it is answered.
+        let mut headers = Response::new(Body::empty());
+        Self::dress(route, ask, kept, &mut headers);
+        let headers = headers.into_parts().0.headers;
         self.wait(route, app, slot, ask, admitted, callback, headers);
         // The connection drops this future when it takes the socket.
         std::future::pending().await
@@ -180,6 +190,8 @@ impl Subscriber {
         headers.insert(CONTENT_TYPE, kind.unwrap_or_else(|| self.default_type.clone()));
         if !strict {
             headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+            // Else Chromium holds the first kilobyte of plain text back, to guess what it is.
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         }
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         response
@@ -192,11 +204,10 @@ impl Subscriber {
         ask: &Ask<'_>,
         admitted: Admitted,
         callback: Option<Vec<u8>>,
-        headers: HeaderMap,
     ) -> Result<Response<Body>, Refused> {
         let kind = Kind { polls: true, jsonp: callback.is_some(), alone: admitted.is_alone(), least: None };
         let Admitted { plan, seen, .. } = admitted;
-        let poll = Poll::new(&self.polls, &app.hub, &plan, seen, callback, headers, false);
+        let poll = Poll::new(&self.polls, &app.hub, &plan, seen, callback, HeaderMap::new(), false);
         let style = self.styles.of(kind);
         let mut subscription = Subscription::new(Arc::clone(&app.hub), plan, Arc::clone(&style.profile), Framing::Raw);
         let due = loop {

@@ -71,7 +71,7 @@ impl World {
 
     /// The slot of a connection.
     pub(super) fn slot() -> Arc<Slot> {
-        Arc::new(Slot::new("127.0.0.1:1".parse().unwrap()))
+        Arc::new(Slot::new("127.0.0.1:1".parse().unwrap(), 0))
     }
 
     /// Does with an answer what a connection does.

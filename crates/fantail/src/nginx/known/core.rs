@@ -18,22 +18,23 @@ const GZIP: Fate = Other(
 );
 const PLATFORM: Fate = Same("Fantail chooses what the system does best");
 const SERVICE: Fate = Other("is for what starts Fantail, such as a systemd unit; fantail.toml has no such setting");
+const PROCESS: Fate = Other("is heeded by `fantail serve --nginx-conf`; fantail.toml has no such setting");
 const NOT_HTTP: Fate = Left("Fantail speaks HTTP only");
 const SOCKETS: Fate = Same("Fantail sends what there is at once");
 const TABLES: Fate = Left("variables that depend on other variables are not known to Fantail");
 
 pub(super) const DIRECTIVES: &[Known] = &[
-    known("user", MAIN, (1, 2), Any, SERVICE),
+    known("user", MAIN, (1, 2), Any, PROCESS),
     known("daemon", MAIN, (1, 1), Flag, Mapped),
     known("master_process", MAIN, (1, 1), Flag, Same("Fantail is one process")),
     known("worker_processes", MAIN, (1, 1), Any, Mapped),
-    known("worker_rlimit_nofile", MAIN, (1, 1), Count, SERVICE),
+    known("worker_rlimit_nofile", MAIN, (1, 1), Count, PROCESS),
     known("worker_rlimit_core", MAIN, (1, 1), Size, SERVICE),
     known("worker_priority", MAIN, (1, 1), Any, SERVICE),
     known("worker_cpu_affinity", MAIN, (1, MORE), Any, SERVICE),
     known("worker_shutdown_timeout", MAIN, (1, 1), Time, Mapped),
     known("working_directory", MAIN, (1, 1), Any, SERVICE),
-    known("pid", MAIN, (1, 1), Any, SERVICE),
+    known("pid", MAIN, (1, 1), Any, PROCESS),
     known("lock_file", MAIN, (1, 1), Any, PLATFORM),
     known("env", MAIN | MANY, (1, 1), Any, SERVICE),
     known("load_module", MAIN | MANY, (1, 1), Any, Same("what it does is built in, or its directives are reported")),
@@ -137,13 +138,7 @@ pub(super) const DIRECTIVES: &[Known] = &[
     known("tcp_nopush", MSL, (1, 1), Flag, SOCKETS),
     known("tcp_nodelay", MSL, (1, 1), Flag, SOCKETS),
     known("keepalive_timeout", MSL | UPSTREAM, (1, 2), Time, Mapped),
-    known(
-        "keepalive_requests",
-        MSL | UPSTREAM,
-        (1, 1),
-        Count,
-        Other("connections are kept without a limit of requests"),
-    ),
+    known("keepalive_requests", MSL | UPSTREAM, (1, 1), Count, Mapped),
     known("keepalive_disable", MSL, (1, MORE), Any, Same("Fantail knows no browser that needs it")),
     known("send_timeout", MSL, (1, 1), Time, Mapped),
     known("client_header_timeout", HTTP | SERVER, (1, 1), Time, Mapped),

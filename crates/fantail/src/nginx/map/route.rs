@@ -6,8 +6,7 @@ use super::super::location::{Location, Paths, choose};
 use super::super::scope::Scope;
 use super::super::tree::Directive;
 use super::super::value;
-use super::push_stream::Role;
-use super::servers::Server;
+use super::servers::{Place, Server};
 use super::{Door, Mapper, access, is_carried, nchan, proxy, push_stream, settings};
 
 /// How the locations of a server are carried over.
@@ -15,34 +14,61 @@ pub(super) struct Way<'s, 't> {
     pub server: &'s Server<'t>,
     pub http: &'s Scope<'t>,
     pub door: Door,
-    /// The hosts that its routes are for; one that is nothing for all.
-    pub hosts: &'s [Option<String>],
+    /// The hosts that its routes are for, and where.
+    pub seats: &'s [Seat],
     /// Whether routes with regular expressions come of it.
     pub has_regexes: bool,
 }
 
+/// The largest body that nginx takes unless it is told otherwise, and the largest message that Fantail does.
+const MESSAGE: u64 = 1 << 20;
+
+/// A host for which a server is asked, and the places at which it is.
+#[derive(Debug)]
+pub(super) struct Seat {
+    /// Nothing for all.
+    pub host: Option<String>,
+    /// Nothing for the control listener.
+    pub at: Vec<Place>,
+}
+
 impl<'t> Mapper<'t> {
-    /// The limit of bodies is that of messages where messages are published.
-    pub(super) fn largest_message(&mut self, server: &Server<'t>, limit: &Directive) {
-        let publishes = |location: &Location<'_>| {
-            push_stream::handler(location).is_some_and(|handler| push_stream::role(handler) == Role::Publisher)
-                || nchan::handler(location).is_some_and(|handler| handler.name.contains("pub"))
-        };
-        if server.flat().into_iter().any(publishes) {
-            self.message(limit);
+    /// Makes room for the largest body that any location takes which publishes.
+    pub(super) fn largest_message<'s>(&mut self, servers: impl Iterator<Item = &'s Server<'t>>)
+    where
+        't: 's,
+    {
+        let locations = servers.flat_map(Server::flat);
+        let limits = locations.filter(|location| publishes(location)).map(|location| largest_body(location).1);
+        self.message = limits.chain([MESSAGE]).max().unwrap_or(MESSAGE);
+        if self.message > MESSAGE {
+            let message = Value::text(&value::written_size(self.message));
+            self.draft.section("hub").set("message", message);
         }
     }
 
-    fn message(&mut self, limit: &Directive) {
-        match value::size(limit.first()).unwrap_or_default() {
-            0 => self.ledger.changed(limit, "a message always has a limit, hub.message"),
-            bytes if bytes == 1 << 20 => self.ledger.carried(limit, "is what Fantail does unless told otherwise"),
-            bytes => self.global("hub", "message", Value::text(&value::written_size(bytes)), limit),
+    /// The largest body of a location that publishes: as the route's, where messages may be larger elsewhere.
+    fn body(&mut self, route: &mut Table, location: &Location<'t>) {
+        let (directive, bytes) = largest_body(location);
+        let own = bytes > 0 && bytes < self.message;
+        if own {
+            let size = Value::text(&value::written_size(bytes));
+            match directive {
+                Some(_) => route.set("max_body", size),
+                None => route.set_with("max_body", size, "What nginx takes unless it is told otherwise."),
+            }
+        }
+        let Some(directive) = directive else { return };
+        match (own, bytes) {
+            (true, _) => self.ledger.carried(directive, "max_body"),
+            (_, 0) => self.ledger.changed(directive, "a message always has a limit, hub.message"),
+            (_, MESSAGE) => self.ledger.carried(directive, "is what Fantail does unless told otherwise"),
+            _ => self.ledger.carried(directive, "hub.message"),
         }
     }
 
     pub(super) fn location(&mut self, way: &Way<'_, 't>, location: &Location<'t>) -> Result<(), ImportError> {
-        let &Way { server, http, door, hosts, has_regexes } = way;
+        let &Way { server, http, door, seats, has_regexes } = way;
         let push = push_stream::handler(location);
         let nchan = nchan::handler(location);
         let pass = location.scope.own("proxy_pass");
@@ -123,7 +149,7 @@ impl<'t> Mapper<'t> {
         for condition in location.scope.inner().iter().filter(|inner| inner.name == "if") {
             self.condition(condition, push.is_some() || nchan.is_some());
         }
-        self.put(location, &routes, door, hosts);
+        self.put(location, &routes, door, seats);
         Ok(())
     }
 
@@ -169,12 +195,15 @@ impl<'t> Mapper<'t> {
             route.set("internal", Value::plain(true));
             self.ledger.carried(internal, "internal");
         }
-        if let Some(limit) = location.scope.own("client_max_body_size") {
-            if publishes {
-                self.message(limit);
+        if publishes {
+            self.body(&mut route, location);
+        } else if let Some(limit) = location.scope.own("client_max_body_size") {
+            let note = if handler.name.contains("pubsub") || route.value("websocket_allow_publish").is_some() {
+                "what comes by a WebSocket has no limit in nginx, and hub.message here"
             } else {
-                self.ledger.carried(limit, "no body is read here");
-            }
+                "no body is read here"
+            };
+            self.ledger.carried(limit, note);
         }
         for field in location.scope.all("add_header") {
             self.field(&mut route, field);
@@ -248,28 +277,40 @@ impl<'t> Mapper<'t> {
     }
 
     /// Puts routes into the draft, for each host.
-    fn put(&mut self, location: &Location<'t>, routes: &[Table], door: Door, hosts: &[Option<String>]) {
-        let all = [None];
+    fn put(&mut self, location: &Location<'t>, routes: &[Table], door: Door, seats: &[Seat]) {
         // The control listener has no routes for one host.
-        let hosts = if door == Door::Control { &all[..] } else { hosts };
-        if hosts.is_empty() {
+        let controlled = [Seat { host: None, at: Vec::new() }];
+        let seats = if door == Door::Control { &controlled[..] } else { seats };
+        if seats.is_empty() {
             self.ledger.left(location.directive, "none of its server's names is a host that Fantail can have");
         }
-        for host in hosts {
+        for Seat { host, at } in seats {
             for route in routes {
-                let path = route.value("path").map(Value::to_string).unwrap_or_default();
-                let key = (door == Door::Control, host.clone(), same(&path));
-                if self.taken.contains(&key) {
+                let path = same(&route.value("path").map(Value::to_string).unwrap_or_default());
+                let places = if at.is_empty() { vec![None] } else { at.iter().copied().map(Some).collect() };
+                let keys = places.into_iter().map(|place| (place, host.clone(), path.clone()));
+                let free: Vec<_> = keys.filter(|key| !self.taken.contains(key)).collect();
+                if free.is_empty() {
                     self.ledger.left(location.directive, "another route takes the same paths");
                     continue;
                 }
-                self.taken.push(key);
                 let mut own = Table::default();
                 own.comment(location.directive.spot.to_string());
                 own.set("path", Value::text(""));
                 if let Some(host) = host {
                     own.set("host", Value::text(host));
                 }
+                let is_at = |place: &Place| free.iter().any(|(at, ..)| at.as_ref() == Some(place));
+                let at: Vec<String> = self
+                    .public
+                    .iter()
+                    .filter(|(place, _)| is_at(place))
+                    .map(|(_, address)| address.to_string())
+                    .collect();
+                if door == Door::Public && at.len() < self.public.len() {
+                    own.set("at", Value::list(&at));
+                }
+                self.taken.extend(free);
                 own.extend(route);
                 self.draft.routes.push(own);
             }
@@ -323,6 +364,18 @@ fn hidden_by(server: &Server<'_>, location: &Location<'_>) -> Option<String> {
     };
     let chosen = choose(&server.locations, path.as_bytes(), &counts)?;
     (chosen.directive.id != location.directive.id).then(|| chosen.directive.args.join(" "))
+}
+
+/// Whether messages are published there in bodies.
+fn publishes(location: &Location<'_>) -> bool {
+    let handler = push_stream::handler(location).or_else(|| nchan::handler(location));
+    handler.is_some_and(|handler| handler.name.contains("publisher"))
+}
+
+/// The directive that limits a location's bodies, and the limit; 0 is none.
+fn largest_body<'t>(location: &Location<'t>) -> (Option<&'t Directive>, u64) {
+    let directive = location.scope.last("client_max_body_size");
+    (directive, directive.map_or(MESSAGE, |directive| value::size(directive.first()).unwrap_or_default()))
 }
 
 /// Whether Fantail can have the location's paths.

@@ -59,11 +59,18 @@ impl<'t> Server<'t> {
 
     /// Its names; `_` and the like, which no host has, are none.
     pub(super) fn names(&self) -> Vec<(&'t Directive, &'t str)> {
+        let mut names = self.all_names();
+        names.retain(|(_, name)| !matches!(*name, "localhost" | "127.0.0.1"));
+        names
+    }
+}
+
+impl<'t> Server<'t> {
+    /// Its names, with those that stand in every configuration: where another server is the default, they are names as others.
+    pub(super) fn all_names(&self) -> Vec<(&'t Directive, &'t str)> {
         let names = named(self.scope.inner(), "server_name");
         let names = names.flat_map(|directive| directive.args.iter().map(move |name| (directive, name.as_str())));
-        names
-            .filter(|(_, name)| !matches!(*name, "" | "_" | "*" | "__" | "--" | "!@#" | "localhost" | "127.0.0.1"))
-            .collect()
+        names.filter(|(_, name)| !matches!(*name, "" | "_" | "*" | "__" | "--" | "!@#")).collect()
     }
 }
 
@@ -75,7 +82,7 @@ impl<'t> Listen<'t> {
         Ok(Self { directive: Some(directive), address, tls, is_default: has("default_server") || has("default") })
     }
 
-    fn place(&self) -> Option<Place> {
+    pub(super) fn place(&self) -> Option<Place> {
         self.address.map(|address| Place { address: folded(address), tls: self.tls })
     }
 }
@@ -137,15 +144,15 @@ fn address(directive: &Directive) -> Result<Option<SocketAddr>, ImportError> {
 
 /// Which servers become which listener.
 pub(super) struct Listeners {
-    /// Where browsers connect; nothing if no server has anything that Fantail does.
-    pub public: Option<Place>,
+    /// Where browsers connect, the most important first; nothing if no server has anything that Fantail does.
+    pub public: Vec<Place>,
     /// Another address, at which messages are published.
     pub control: Option<Place>,
 }
 
 impl Listeners {
-    /// Chooses: the public listener is where most subscribers are, without TLS if there is a choice; the control listener
-    /// where there are publishers and statistics alone.
+    /// Chooses: the public listener is where routes are, without TLS if there is a choice; the control listener where there are
+    /// publishers and statistics alone.
     pub(super) fn choose(servers: &[Server<'_>]) -> Self {
         let mut places: Vec<Place> = Vec::new();
         for place in servers.iter().flat_map(|server| &server.listens).filter_map(Listen::place) {
@@ -160,17 +167,27 @@ impl Listeners {
         let score = |place: Place| {
             (count(place, &subscribes).min(1), !place.tls, count(place, &subscribes), count(place, &is_carried))
         };
-        let best = places.iter().copied().filter(|place| count(*place, &is_carried) > 0);
+        let carried = places.iter().copied().filter(|place| count(*place, &is_carried) > 0);
         // Of equal ones the first.
-        let public = best.rev().max_by_key(|place| score(*place));
-        let control = places.into_iter().find(|place| {
+        let best = carried.clone().rev().max_by_key(|place| score(*place));
+        let control = places.iter().copied().find(|place| {
             let passes = |location: &Location<'_>| is_carried(location) && !is_control(location);
             !place.tls
-                && public.is_some_and(|public| public.address.port() != place.address.port())
+                && best.is_some_and(|best| best.address.port() != place.address.port())
                 && count(*place, &is_control) > 0
                 && count(*place, &passes) == 0
         });
-        Self { public, control }
+        let mut public: Vec<Place> = best.into_iter().collect();
+        public.extend(carried.filter(|place| {
+            let is_best = Some(*place) == best || Some(*place) == control;
+            !is_best && !place.tls && best.is_some_and(|best| !best.tls)
+        }));
+        // What listens at all addresses takes the port from those that listen at one.
+        let everywhere =
+            |port| public.iter().any(|place| place.address.ip().is_unspecified() && place.address.port() == port);
+        let public = public.iter().copied();
+        let public = public.filter(|place| place.address.ip().is_unspecified() || !everywhere(place.address.port()));
+        Self { public: public.collect(), control }
     }
 }
 
@@ -206,10 +223,9 @@ mod tests {
         let tree = tree(text);
         let servers = Server::all(&Scope::default().within(&tree.top)).unwrap();
         let found = Listeners::choose(&servers);
-        let shown = |place: Option<Place>| {
-            place.map(|place| format!("{}{}", place.address, if place.tls { " tls" } else { "" }))
-        };
-        (shown(found.public), shown(found.control))
+        let shown = |place: &Place| format!("{}{}", place.address, if place.tls { " tls" } else { "" });
+        let public: Vec<String> = found.public.iter().map(shown).collect();
+        ((!public.is_empty()).then(|| public.join(", ")), found.control.as_ref().map(shown))
     }
 
     const SUB: &str = "location /sub { push_stream_subscriber; push_stream_channels_path $arg_id; }";
@@ -226,6 +242,12 @@ mod tests {
             (Some("0.0.0.0:80".to_owned()), Some("127.0.0.1:9080".to_owned()))
         );
         assert_eq!(listeners("server { location / { root /a; } }"), (None, None));
+        assert_eq!(
+            listeners(&format!(
+                "server {{ listen 81; {PUB} }} server {{ listen 80; listen 82; listen 127.0.0.1:80; {SUB} {PUB} }}"
+            )),
+            (Some("0.0.0.0:80, 0.0.0.0:82".to_owned()), Some("0.0.0.0:81".to_owned()))
+        );
     }
 
     #[test]

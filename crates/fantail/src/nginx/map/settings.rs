@@ -103,6 +103,12 @@ pub(super) fn server(mapper: &mut Mapper<'_>, scope: &Scope<'_>) {
             time(mapper, directive, "listen", "idle_timeout", IDLE);
         }
     }
+    if let Some(directive) = scope.last("keepalive_requests") {
+        match value::count(directive.first()).unwrap_or_default() {
+            0 => mapper.ledger.left(directive, "connections are always kept for the next request"),
+            most => mapper.global("listen", "requests", Value::plain(most), directive),
+        }
+    }
     if let Some(directive) = scope.last("large_client_header_buffers") {
         head_size(mapper, directive);
     }
@@ -127,8 +133,14 @@ pub(super) fn server(mapper: &mut Mapper<'_>, scope: &Scope<'_>) {
 
 /// What a location that is carried over has of its own and Fantail has for all.
 pub(super) fn location(mapper: &mut Mapper<'_>, scope: &Scope<'_>) {
-    let for_all =
-        ["client_body_timeout", "send_timeout", "keepalive_timeout", "set_real_ip_from", "chunked_transfer_encoding"];
+    let for_all = [
+        "client_body_timeout",
+        "send_timeout",
+        "keepalive_timeout",
+        "keepalive_requests",
+        "set_real_ip_from",
+        "chunked_transfer_encoding",
+    ];
     for directive in scope.inner() {
         match directive.name.as_str() {
             "access_log" => access_log(mapper, directive),
