@@ -32,9 +32,9 @@ use crate::metrics::{self, ShardMetrics};
 const SLICE: usize = 128;
 /// Commands obeyed before the shard looks up: when everybody comes back at once, those who are there do not wait for it.
 const ARRIVALS: usize = 32;
-/// Connections that go back with their next request before the shard looks up, while channels are walked: HTTP may have to share
-/// the shard's core, and who still waits for an answer comes first.
-const RETURNS: usize = 8;
+/// How long a connection's next request waits for channels to be walked to their ends: HTTP may have to share the shard's core, and
+/// who still waits for an answer comes before who asks again.
+const PRECEDENCE: Ticks = 3;
 /// What is read of such a request; HTTP reads the rest.
 const REQUEST: usize = 4 << 10;
 /// Writes to one connection in a row, before others have their turn.
@@ -104,8 +104,8 @@ struct Shard {
     walks: VecDeque<u32>,
     /// Connections that have more to be sent and whose sockets take it.
     ready: VecDeque<u32>,
-    /// Connections at rest whose next request has come, by their keys and numbers.
-    returning: VecDeque<(u32, u64)>,
+    /// Connections at rest whose next request has come, by their keys and numbers, and since when.
+    returning: VecDeque<(u32, u64, Ticks)>,
     wheel: Wheel,
     started: Instant,
     now: Ticks,
@@ -403,7 +403,7 @@ impl Shard {
             }
             Doing::Resting(back) => {
                 if (readable || gone) && !mem::replace(&mut back.called, true) {
-                    self.returning.push_back((key, conn.number));
+                    self.returning.push_back((key, conn.number, self.now));
                 }
                 return;
             }
@@ -730,7 +730,7 @@ impl Shard {
         conn.number = self.numbers;
         conn.deadline = self.now + ticks(back.idle);
         if back.called {
-            self.returning.push_back((key, conn.number));
+            self.returning.push_back((key, conn.number, self.now));
         }
         conn.doing = Doing::Resting(back);
         let seats = mem::replace(&mut conn.seats, Seats::Many(Box::default()));
@@ -744,9 +744,10 @@ impl Shard {
 
     /// Gives connections back whose next request has come.
     fn give_back(&mut self) {
-        let most = if self.walks.is_empty() { SLICE } else { RETURNS };
-        for _ in 0..most {
-            let Some((key, number)) = self.returning.pop_front() else { return };
+        let (now, busy) = (self.now, !self.walks.is_empty());
+        for _ in 0..SLICE {
+            let next = self.returning.pop_front_if(|(.., since)| !busy || *since + PRECEDENCE <= now);
+            let Some((key, number, _)) = next else { return };
             if self.conns.get(key as usize).is_none_or(|conn| conn.number != number) {
                 continue;
             }
