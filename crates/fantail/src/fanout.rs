@@ -95,8 +95,18 @@ pub struct Answer {
     pub wait: Duration,
     /// The whole response, head and all, around what is due.
     pub response: Respond,
-    /// Takes the socket back; `None` closes it instead.
-    pub back: Option<TakeBack>,
+    /// Where the socket goes then; `None` closes it.
+    pub back: Option<Box<Back>>,
+}
+
+/// How a socket goes back, once its answer is written and its next request has come.
+pub struct Back {
+    /// Takes it.
+    pub take: TakeBack,
+    /// Its next request is there.
+    pub called: bool,
+    /// How long it may wait for one.
+    pub idle: Duration,
 }
 
 /// Makes a whole response around what is due, unframed; around nothing when nothing came in time.
@@ -111,13 +121,15 @@ pub trait Presence: Send {
     fn left(&mut self, channel: &ChannelName);
 }
 
-/// Takes a socket that a shard is done with, and its place among the connections.
-pub type TakeBack = Box<dyn FnOnce(TcpStream, OwnedSemaphorePermit) + Send>;
+/// Takes a socket that a shard is done with, its place among the connections, and what was read of it.
+pub type TakeBack = Box<dyn FnOnce(TcpStream, OwnedSemaphorePermit, Bytes) + Send>;
 
 /// A subscriber on its way into a shard.
 pub struct Attach {
     /// The socket, non-blocking.
     pub socket: TcpStream,
+    /// It was in a shard before, and so its options are set.
+    pub tuned: bool,
     /// Who is at its other end.
     pub peer: SocketAddr,
     /// Its place among the connections; given back when it goes.
@@ -307,8 +319,9 @@ mod tests {
             let bytes = due.map_or(0, |batch| batch.bytes.len());
             format!("answered with {bytes} bytes").into_bytes()
         });
-        let back: TakeBack = Box::new(|_, _| unreachable!("nobody takes a socket back at the stop"));
-        let answer = Answer { wait: Duration::from_mins(1), response, back: Some(back) };
+        let take: TakeBack = Box::new(|_, _, _| unreachable!("nobody takes a socket back at the stop"));
+        let back = Some(Box::new(Back { take, called: false, idle: Duration::ZERO }));
+        let answer = Answer { wait: Duration::from_mins(1), response, back };
         [(Errand::Stream, "9\r\nretry: 0\n\r\n0\r\n\r\n"), (Errand::Answer(Box::new(answer)), "answered with 0 bytes")]
     }
 
@@ -344,7 +357,8 @@ mod tests {
         let permit = Arc::clone(places).acquire_owned().await.unwrap();
         let plan = hub.plan(&[ChannelName::parse("a").unwrap()], StartAt::Live).await.unwrap();
         let style = Arc::new(style);
-        shards.attach(Attach { socket, peer, permit, plan, style, framing, identity: None, presence, errand });
+        let (tuned, identity) = (false, None);
+        shards.attach(Attach { socket, tuned, peer, permit, plan, style, framing, identity, presence, errand });
         client
     }
 

@@ -21,7 +21,9 @@ pub struct ShardMetrics {
     pub subscribers: Number,
     /// Channels that they listen to, counted once for each subscriber.
     pub subscriptions: Number,
-    /// Of these, whose sockets are full.
+    /// Connections that were answered and have not asked again.
+    pub resting: Number,
+    /// Of the subscribers, whose sockets are full.
     pub blocked: Number,
     /// Channels that they listen to.
     pub rooms: Number,
@@ -277,9 +279,12 @@ impl Metrics {
     pub fn figures(&self, hub: &Hub, disk: Option<&DiskJournal>) -> Vec<Figure> {
         use Grows::{AndShrinks, Only};
         type Of = fn(&ShardMetrics) -> &Number;
-        let by_shard: [(&'static str, &'static str, Grows, Of); 17] = [
+        let by_shard: [(&'static str, &'static str, Grows, Of); 18] = [
             ("subscribers", "subscribers at present", AndShrinks, |s| &s.subscribers),
             ("subscriptions", "channels listened to, once per subscriber", AndShrinks, |s| &s.subscriptions),
+            ("resting_connections", "connections whose polls were answered and that may ask again", AndShrinks, |s| {
+                &s.resting
+            }),
             ("blocked_subscribers", "subscribers whose sockets are full", AndShrinks, |s| &s.blocked),
             ("subscribed_channels", "channels that have subscribers", AndShrinks, |s| &s.rooms),
             ("deliveries", "messages handed to sockets, once per subscriber", Only, |s| &s.deliveries),

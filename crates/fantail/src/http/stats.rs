@@ -132,7 +132,7 @@ pub async fn summary(app: &App, query: Query<'_>) -> Result<Response<Body>, Refu
         refuses: app.hub.journal().health().err().map(|error| error.to_string()),
         disk: app.disk.as_ref().map(|disk| disk.figures().into()),
         uptime_seconds: app.started.elapsed().as_secs(),
-        connections: read(&metrics.http.connections) + subscribers,
+        connections: read(&metrics.http.connections) + metrics.sum(|shard| &shard.resting) + subscribers,
         subscribers,
         subscriptions: metrics.subscriptions(),
         channels: app.hub.channels(),

@@ -33,6 +33,8 @@ mod keeping;
 mod leaving;
 mod locations;
 mod long_wait;
+mod nginx_conf;
+mod nginx_conf_process;
 mod passing;
 mod program;
 mod publish;
