@@ -50,6 +50,7 @@ mod push_stream_handover;
 mod push_stream_page;
 mod push_stream_polls;
 mod push_stream_publisher;
+mod push_stream_rules;
 mod push_stream_statistics;
 mod push_stream_subscriber;
 mod push_stream_websocket;
