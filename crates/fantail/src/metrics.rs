@@ -115,6 +115,37 @@ pub const FAILURES: [&str; 12] = [
     "descriptors",
 ];
 
+/// Why clients were not let in, as labels; in the order in which [`AccessMetrics::denied`] counts them.
+pub const DENIALS: [&str; 10] = [
+    "missing",
+    "malformed",
+    "algorithm",
+    "signature",
+    "time",
+    "issuer_or_audience",
+    "not_granted",
+    "origin",
+    "application",
+    "unavailable",
+];
+
+/// The figures of those who ask to be let in.
+#[derive(Debug, Default)]
+pub struct AccessMetrics {
+    /// Requests that were not, by reason.
+    pub denied: [Number; DENIALS.len()],
+    /// Key sets that were fetched.
+    pub fetched: Number,
+    /// Key sets that could not be fetched.
+    pub unfetched: Number,
+    /// Questions to applications.
+    pub asked: Number,
+    /// Questions whose answer was known.
+    pub remembered: Number,
+    /// Refusals that were told to an `EventSource` as the end of a stream.
+    pub softened: Number,
+}
+
 /// The figures of the proxy.
 #[derive(Debug, Default)]
 pub struct ProxyMetrics {
@@ -195,6 +226,8 @@ pub struct Metrics {
     pub shards: Vec<Arc<ShardMetrics>>,
     /// See [`HttpMetrics`].
     pub http: HttpMetrics,
+    /// See [`AccessMetrics`].
+    pub access: AccessMetrics,
     /// See [`ProxyMetrics`].
     pub proxy: Arc<ProxyMetrics>,
     /// See [`RelayedMetrics`].
@@ -274,6 +307,7 @@ impl Metrics {
         Self {
             shards: (0..shards).map(|_| Arc::default()).collect(),
             http: HttpMetrics::default(),
+            access: AccessMetrics::default(),
             proxy: Arc::default(),
             relayed: RelayedMetrics::default(),
             websockets: WebSocketMetrics::default(),
@@ -334,7 +368,7 @@ impl Metrics {
             })
             .collect();
         let (http, proxy, relayed, counters) = (&self.http, &self.proxy, &self.relayed, hub.counters());
-        let sockets = &self.websockets;
+        let (sockets, access) = (&self.websockets, &self.access);
         let (bytes, accepts) = (hub.held() as u64, u64::from(hub.journal().health().is_ok()));
         figures.extend(
             [
@@ -349,6 +383,11 @@ impl Metrics {
                 ("refused_subscribes", "subscribe requests refused", Only, read(&http.subscribe_refused)),
                 ("refused_publishes", "messages refused", Only, read(&http.publish_refused)),
                 ("refused_control", "control requests without the right to it", Only, read(&http.control_refused)),
+                ("access_keys_fetched", "key sets fetched to check tokens", Only, read(&access.fetched)),
+                ("access_keys_failed", "key sets that could not be fetched", Only, read(&access.unfetched)),
+                ("access_questions", "questions to applications who may come in", Only, read(&access.asked)),
+                ("access_remembered", "such questions whose answer was known", Only, read(&access.remembered)),
+                ("softened_refusals", "refusals told as the end of an event stream", Only, read(&access.softened)),
                 ("proxy_requests", "requests passed to upstreams", Only, read(&proxy.requests)),
                 ("proxy_connections", "connections to upstream servers at present", AndShrinks, read(&proxy.open)),
                 ("proxy_connects", "connections to upstream servers begun", Only, read(&proxy.connects)),
@@ -394,11 +433,29 @@ impl Metrics {
             .map(single),
         );
         figures.extend(disk.into_iter().flat_map(|disk| on_disk(&disk.figures())));
-        let turned = "connections, requests and streams over a limit";
-        figures.push(by_reason("turned_away", turned, &TURNED, &self.turned));
-        let failures = "requests to upstreams that got no answer, or not a whole one";
-        figures.push(by_reason("proxy_failures", failures, &FAILURES, &proxy.failures));
+        figures.extend(self.by_reason());
         figures
+    }
+}
+
+impl Metrics {
+    /// The figures that are told apart by a reason.
+    fn by_reason(&self) -> [Figure; 3] {
+        let figure = |name, help, reasons, numbers: &[Number]| Figure {
+            name,
+            help,
+            grows: Grows::Only,
+            by: By::Reason(reasons),
+            values: numbers.iter().map(read).collect(),
+        };
+        let failures = "requests to upstreams that got no answer, or not a whole one";
+        let turned = "connections, requests and streams over a limit";
+        let denied = "requests that were not let in, or not to all they asked for";
+        [
+            figure("proxy_failures", failures, &FAILURES, &self.proxy.failures),
+            figure("turned_away", turned, &TURNED, &self.turned),
+            figure("access_denied", denied, &DENIALS, &self.access.denied),
+        ]
     }
 }
 
@@ -431,11 +488,6 @@ fn on_disk(disk: &Figures) -> Vec<Figure> {
         values: vec![disk.refused_full, disk.refused_failing],
     });
     figures
-}
-
-fn by_reason(name: &'static str, help: &'static str, reasons: &'static [&'static str], numbers: &[Number]) -> Figure {
-    let values = numbers.iter().map(read).collect();
-    Figure { name, help, grows: Grows::Only, by: By::Reason(reasons), values }
 }
 
 fn single((name, help, grows, value): (&'static str, &'static str, Grows, u64)) -> Figure {
