@@ -76,13 +76,13 @@ fn ephemeral_server_makes_no_directory_and_the_default_says_where_it_is() {
 }
 
 /// The only log in the directory.
-fn log(data: &Data) -> PathBuf {
+pub(crate) fn log(data: &Data) -> PathBuf {
     let mut paths = fs::read_dir(data.path()).expect("a directory").map(|entry| entry.expect("its files").path());
     paths.find(|path| path.extension().is_some_and(|extension| extension == "log")).expect("a log")
 }
 
 /// Allows the process files of so many bytes.
-fn limit_files(server: &Process, bytes: Option<u64>) {
+pub(crate) fn limit_files(server: &Process, bytes: Option<u64>) {
     let pid = Pid::from_raw(server.pid().cast_signed());
     prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).expect("a process of our own");
 }
