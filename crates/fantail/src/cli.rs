@@ -10,6 +10,7 @@ mod publish;
 mod serve;
 mod sources;
 mod tail;
+mod token;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,8 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Print the messages of channels as they arrive.
     Tail(tail::TailArgs),
+    /// Make keys for publishers, tokens and signed URLs.
+    Token(token::TokenArgs),
     /// Look into the data directory, or give space back.
     Journal(journal::JournalArgs),
     /// Print a configuration of nginx as one of Fantail's, and say what became of each directive.
@@ -48,6 +51,7 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Publish(args) => publish::run(args).await,
             Command::Tail(args) => tail::run(args).await,
+            Command::Token(args) => token::run(&args),
             Command::Journal(args) => journal::run(&args).await,
             Command::Import(args) => return said(import::run(&args)),
         };

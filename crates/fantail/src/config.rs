@@ -1,6 +1,7 @@
 //! The configuration: what can be set, its defaults, and where it is read from. Knows nothing but serde: no sockets, no
 //! hub, no runtime. What [`load`] returns is valid as a whole; nothing is checked later.
 
+mod access;
 mod address;
 mod addresses;
 mod control;
@@ -12,6 +13,7 @@ mod host;
 mod hub;
 mod idempotency;
 mod journal;
+mod key;
 mod keys;
 mod layers;
 mod listen;
@@ -35,13 +37,14 @@ mod span;
 mod spelling;
 mod stop;
 mod stream;
-mod template_file;
 mod text;
+mod text_file;
 mod upstream;
 
 use std::{collections::BTreeMap, path::Path};
 
 pub use self::{
+    access::{Access, Algorithm, BASE64, By, OPEN},
     address::Address,
     addresses::Addresses,
     control::Control,
@@ -53,6 +56,7 @@ pub use self::{
     hub::{Hub, Retention},
     idempotency::Idempotency,
     journal::{Durability, Journal, JournalUrl},
+    key::Key,
     listen::Listen,
     load::{CONTROL_URL, Flag, PUBLIC_URL, Sources, TOKEN, Text, load},
     log::{Log, LogFormat},
@@ -74,8 +78,8 @@ pub use self::{
     size::Size,
     span::Span,
     stop::Stop,
-    stream::{Gap, Stream},
-    template_file::TemplateFile,
+    stream::{Gap, SoftRefusal, Stream},
+    text_file::TextFile,
     upstream::Upstream,
 };
 use self::{
@@ -90,6 +94,11 @@ section! {
         listen: Listen = Listen::default(),
         /// The control listener: publish, stats, metrics and the dashboard.
         control: Control = Control::default(),
+        /// Keys with which applications publish. With one of them the control listener takes messages only from who has a key, and
+        /// routes of the public listener that take messages need no `public_publish`.
+        key: Vec<Key> = Vec::new(),
+        /// Ways in which it is found out who a client is and what it may do. Routes name one (`access = "NAME"`), or `open`.
+        access: BTreeMap<String, Access> = BTreeMap::new(),
         /// Fantail's own routes.
         native: Native = Native::default(),
         /// How an event stream behaves on the wire.
@@ -158,8 +167,19 @@ impl Config {
         self.journal.validate()?;
         self.proxy.validate()?;
         Upstream::validate_all(&self.upstream)?;
+        Key::validate_all(&self.key)?;
+        Access::validate_all(&self.access, &self.upstream)?;
+        self.control.validate_access(&self.access)?;
+        access::validate_name("stream.access", &self.stream.access, &self.access)?;
         self.push_stream.validate()?;
-        Route::validate_all(&self.route, &self.upstream, &self.push_stream)?;
+        let around = route::Around {
+            upstreams: &self.upstream,
+            push_stream: &self.push_stream,
+            access: &self.access,
+            stream_access: &self.stream.access,
+            keys: !self.key.is_empty(),
+        };
+        Route::validate_all(&self.route, &around)?;
         self.validate_doors()?;
         self.stop.validate()?;
         self.log.validate()

@@ -9,6 +9,7 @@ mod plain;
 mod replay;
 mod room;
 mod shard;
+mod ticket;
 mod wheel;
 
 use std::io::{self, Write};
@@ -23,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::metrics::{Metrics, ShardMetrics};
 use inbox::{Command, Inbox};
+pub use ticket::Ticket;
 
 /// Said where a body of chunks breaks off. Closing the connection is not enough: where an answer says `Connection: close`,
 /// the `fetch` of Node takes any end of the connection for the end of the body. Whoever reads no further than the digits
@@ -140,8 +142,8 @@ pub struct Attach {
     pub style: Arc<Style>,
     /// How its frames are delimited.
     pub framing: Framing,
-    /// Who it is, where that is known.
-    pub identity: Option<Arc<str>>,
+    /// What it was let in with.
+    pub ticket: Ticket,
     /// Who has to know of it, if anybody.
     pub presence: Option<Box<dyn Presence>>,
     /// What it waits for.
@@ -160,9 +162,9 @@ impl Attach {
     }
 }
 
-/// A subscriber that cannot keep up, as statistics name it.
+/// A subscriber, as statistics name it.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Slow {
+pub struct Seen {
     /// What `POST /subscribers/{id}/end` takes.
     pub id: String,
     /// Its address.
@@ -176,7 +178,7 @@ pub struct Slow {
     pub behind_messages: usize,
     /// What they cost, in bytes.
     pub behind_bytes: usize,
-    /// How long its socket has taken nothing.
+    /// How long its socket has taken nothing, if it is full.
     pub blocked_ms: u64,
 }
 
@@ -234,8 +236,8 @@ impl Shards {
     }
 
     /// The subscribers whose sockets have been full for longest, at most `limit`.
-    pub async fn slowest(&self, limit: usize) -> Vec<Slow> {
-        let mut all: Vec<Slow> = Vec::new();
+    pub async fn slowest(&self, limit: usize) -> Vec<Seen> {
+        let mut all: Vec<Seen> = Vec::new();
         for inbox in &self.inboxes {
             let (answer, wait) = oneshot::channel();
             // A shard that has stopped drops the sender; likewise below.
@@ -254,6 +256,29 @@ impl Shards {
         let (answer, wait) = oneshot::channel();
         let _ = inbox.send(Command::End(number, answer));
         wait.await.unwrap_or(false)
+    }
+
+    /// The subscribers of this identity, at most `limit`.
+    pub async fn known_as(&self, identity: &Arc<str>, limit: usize) -> Vec<Seen> {
+        let mut all: Vec<Seen> = Vec::new();
+        for inbox in &self.inboxes {
+            let (answer, wait) = oneshot::channel();
+            let _ = inbox.send(Command::KnownAs(Arc::clone(identity), limit, answer));
+            all.extend(wait.await.unwrap_or_default());
+        }
+        all.truncate(limit);
+        all
+    }
+
+    /// Ends the subscribers of this identity; how many there were.
+    pub async fn end_known_as(&self, identity: &Arc<str>) -> usize {
+        let mut ended = 0;
+        for inbox in &self.inboxes {
+            let (answer, wait) = oneshot::channel();
+            let _ = inbox.send(Command::EndKnownAs(Arc::clone(identity), answer));
+            ended += wait.await.unwrap_or(0);
+        }
+        ended
     }
 
     /// Says farewell to every stream and stops the threads; returns when all are gone.
@@ -357,8 +382,18 @@ mod tests {
         let permit = Arc::clone(places).acquire_owned().await.unwrap();
         let plan = hub.plan(&[ChannelName::parse("a").unwrap()], StartAt::Live).await.unwrap();
         let style = Arc::new(style);
-        let (tuned, identity) = (false, None);
-        shards.attach(Attach { socket, tuned, peer, permit, plan, style, framing, identity, presence, errand });
+        shards.attach(Attach {
+            socket,
+            tuned: false,
+            peer,
+            permit,
+            plan,
+            style,
+            framing,
+            ticket: Ticket::default(),
+            presence,
+            errand,
+        });
         client
     }
 

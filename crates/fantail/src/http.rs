@@ -1,6 +1,7 @@
 //! The routes: what is answered to a request, on which listener. One file per action, one error table, one body type.
 //! Knows nothing of sockets: a request that is to leave HTTP leaves a [`takeover::Takeover`] for its connection.
 
+pub mod access;
 pub mod batch;
 pub mod body;
 pub mod captures;
@@ -22,8 +23,11 @@ pub mod query;
 pub mod redirect;
 pub mod relayed;
 pub mod reply;
+pub mod sessions;
+pub mod soft;
 pub mod stats;
 pub mod subscribe;
+pub mod subscribers;
 pub mod table;
 pub mod takeover;
 
@@ -39,13 +43,16 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::auth::Denial;
 use crate::config::{self, Action as Configured, Config, Door, Pattern};
 use crate::dialect::grip::Signer;
 use crate::fanout::Shards;
 use crate::journal::disk::DiskJournal;
 use crate::metrics::{self, Metrics};
 use crate::proxy::Proxy;
+use access::{AccessError, Accesses, Guard, Pass};
 use body::Body;
+use captures::Captures;
 use cors::Cors;
 use door::ControlDoor;
 use error::{Refusal, json};
@@ -57,6 +64,7 @@ use query::Query;
 use relayed::record::Recordings;
 use relayed::share::Shares;
 use relayed::stream::Streams;
+use sessions::Sessions;
 use subscribe::Subscribe;
 use table::{Place, Table};
 use takeover::Slot;
@@ -76,9 +84,24 @@ enum Action {
     Ready,
     Page,
     EndSubscriber,
+    Subscribers,
     Compact,
     GripPublish,
     Stream(Streams),
+}
+
+/// A route: what stands before it, and what it does.
+#[derive(Debug)]
+struct Behind {
+    guard: Guard,
+    action: Action,
+}
+
+impl Behind {
+    /// What everyone may use who got as far as here.
+    fn open(action: Action) -> Self {
+        Self { guard: Guard::default(), action }
+    }
 }
 
 /// Everything that the routes need.
@@ -90,9 +113,11 @@ pub struct App {
     proxy: Arc<Proxy>,
     metrics: Arc<Metrics>,
     /// A table for each address of the public listener, or one for all.
-    public: Vec<Table<Arc<Action>>>,
-    control: Table<Arc<Action>>,
+    public: Vec<Table<Arc<Behind>>>,
+    control: Table<Arc<Behind>>,
     control_door: ControlDoor,
+    accesses: Accesses,
+    sessions: Arc<Sessions>,
     /// Signs for applications that speak GRIP, and knows them; there is none without a key.
     signer: Option<Signer>,
     holds: Holds,
@@ -124,6 +149,7 @@ struct Lasting {
     shares: Arc<Shares>,
     recordings: Arc<Recordings>,
     websockets: Arc<Roll>,
+    sessions: Arc<Sessions>,
 }
 
 /// Counts a publish request while it is being answered.
@@ -144,6 +170,9 @@ impl Drop for Publishing<'_> {
 
 impl App {
     /// The routes of a configuration over these parts; `site` is what push-stream routes share, and without it there are none.
+    ///
+    /// # Errors
+    /// A key that cannot be used.
     pub fn new(
         config: &Config,
         hub: Arc<Hub>,
@@ -152,7 +181,7 @@ impl App {
         proxy: Proxy,
         metrics: Arc<Metrics>,
         site: Option<&Arc<Site>>,
-    ) -> Self {
+    ) -> Result<Self, AccessError> {
         let lasting = Lasting {
             hub,
             disk,
@@ -164,13 +193,16 @@ impl App {
             shares: Arc::default(),
             recordings: Arc::new(Recordings::new(streams(config))),
             websockets: Arc::default(),
+            sessions: Arc::default(),
         };
         Self::build(config, lasting, proxy, site)
     }
 
     /// The routes of another configuration in the place of these. The native prefix has to be the same.
-    #[must_use]
-    pub fn renewed(&self, config: &Config, proxy: Proxy, site: Option<&Arc<Site>>) -> Self {
+    ///
+    /// # Errors
+    /// A key that cannot be used.
+    pub fn renewed(&self, config: &Config, proxy: Proxy, site: Option<&Arc<Site>>) -> Result<Self, AccessError> {
         let lasting = Lasting {
             hub: Arc::clone(&self.hub),
             disk: self.disk.clone(),
@@ -182,13 +214,26 @@ impl App {
             shares: Arc::clone(&self.shares),
             recordings: Arc::clone(&self.recordings),
             websockets: Arc::clone(&self.websockets),
+            sessions: Arc::clone(&self.sessions),
         };
         Self::build(config, lasting, proxy, site)
     }
 
-    fn build(config: &Config, lasting: Lasting, proxy: Proxy, site: Option<&Arc<Site>>) -> Self {
-        let Lasting { hub, disk, shards, metrics, started, stopping, publishing, shares, recordings, websockets } =
-            lasting;
+    fn build(config: &Config, lasting: Lasting, proxy: Proxy, site: Option<&Arc<Site>>) -> Result<Self, AccessError> {
+        let Lasting {
+            hub,
+            disk,
+            shards,
+            metrics,
+            started,
+            stopping,
+            publishing,
+            shares,
+            recordings,
+            sessions,
+            websockets,
+        } = lasting;
+        let accesses = Accesses::new(config, &proxy)?;
         let subscribe = |route: &config::Route, door: Door| {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
             Action::Subscribe(Subscribe::new(&config.stream, route, cors))
@@ -200,12 +245,14 @@ impl App {
         let plain = config::Route::default();
         let mut public = Vec::new();
         if config.native.public {
-            public.push((Place::native(config, "sub"), subscribe(&plain, Door::Public)));
+            let native = Behind { guard: accesses.guard(&plain, config), action: subscribe(&plain, Door::Public) };
+            public.push((Place::native(config, "sub"), native));
         }
         if config.route.iter().any(|route| route.record) {
-            public.push((segment(&streams(config), ""), Action::Stream(Streams::new(Cors::new(&config.cors)))));
+            let action = Action::Stream(Streams::new(Cors::new(&config.cors)));
+            public.push((segment(&streams(config), ""), Behind::open(action)));
         }
-        let control = vec![
+        let control = [
             (Place::native(config, "sub"), subscribe(&plain, Door::Control)),
             (Place::native(config, "pub"), Action::Publish(Publish::default())),
             (literal(&format!("{}pub", config.native.prefix)), Action::Batch),
@@ -217,6 +264,7 @@ impl App {
             (literal("/"), Action::Page),
             (literal("/publish"), Action::GripPublish),
             (literal("/publish/"), Action::GripPublish),
+            (literal("/subscribers"), Action::Subscribers),
             (segment("/subscribers/", "/end"), Action::EndSubscriber),
             (literal("/journal/compact"), Action::Compact),
         ];
@@ -236,27 +284,31 @@ impl App {
                     Action::PushStream(Box::new(made))
                 }
                 Configured::Proxy => {
-                    let Some(forward) = Forward::new(&proxy, &recordings, number, route, config) else { continue };
+                    let guard = accesses.guard(route, config);
+                    let Some(forward) = Forward::new(&proxy, &recordings, number, route, config, guard) else {
+                        continue;
+                    };
                     Action::Forward(Box::new(forward))
                 }
             };
             let place = Place { host: route.host.clone(), pattern, internal: route.internal };
+            let behind = Behind { guard: accesses.guard(route, config), action };
             match route.listener {
-                Door::Public => own_public.push((route.at.clone(), place, Arc::new(action))),
-                Door::Control => own_control.push((place, Arc::new(action))),
+                Door::Public => own_public.push((route.at.clone(), place, Arc::new(behind))),
+                Door::Control => own_control.push((place, Arc::new(behind))),
             }
         }
         // Of equally specific routes the first counts, and that is the configuration's.
-        own_public.extend(public.into_iter().map(|(place, action)| (Vec::new(), place, Arc::new(action))));
-        own_control.extend(control.into_iter().map(|(place, action)| (place, Arc::new(action))));
+        own_public.extend(public.into_iter().map(|(place, behind)| (Vec::new(), place, Arc::new(behind))));
+        own_control.extend(control.into_iter().map(|(place, action)| (place, Arc::new(Behind::open(action)))));
         let table = |address: &SocketAddr| {
             let here = own_public.iter().filter(|(at, ..)| at.is_empty() || at.contains(address));
-            Table::new(here.map(|(_, place, action)| (place.clone(), Arc::clone(action))).collect())
+            Table::new(here.map(|(_, place, behind)| (place.clone(), Arc::clone(behind))).collect())
         };
         let all = config.listen.public.all();
         let differ = own_public.iter().any(|(at, ..)| !at.is_empty());
         let public = if differ { all } else { &all[..1] }.iter().map(table).collect();
-        Self {
+        Ok(Self {
             hub,
             disk,
             shards,
@@ -264,7 +316,9 @@ impl App {
             metrics,
             public,
             control: Table::new(own_control),
-            control_door: ControlDoor::new(&config.control),
+            control_door: ControlDoor::new(&config.control, accesses.publishers()),
+            accesses,
+            sessions,
             // The key was checked when the configuration was read.
             signer: config
                 .proxy
@@ -282,7 +336,7 @@ impl App {
             recordings,
             websockets,
             has_websockets: config.route.iter().any(|route| route.subscriber == Some(config::Subscriber::WebSocket)),
-        }
+        })
     }
 
     /// From here on nobody new is let in.
@@ -331,6 +385,31 @@ impl App {
         Ok(())
     }
 
+    /// Whether whoever made this request may subscribe to all of these channels.
+    fn may_subscribe<'a>(
+        &self,
+        request: &Parts,
+        names: impl IntoIterator<Item = &'a ChannelName>,
+    ) -> Result<(), Denial> {
+        let may = Pass::of(request).may_subscribe(names);
+        may.inspect_err(|denial| metrics::add(&self.metrics.access.denied[denial.reason()], 1))
+    }
+
+    /// Whether whoever made this request may see every channel.
+    fn may_subscribe_to_all(&self, request: &Parts) -> Result<(), Denial> {
+        if Pass::of(request).subscribe.are_all() {
+            return Ok(());
+        }
+        metrics::add(&self.metrics.access.denied[Denial::NotAll.reason()], 1);
+        Err(Denial::NotAll)
+    }
+
+    /// Whether whoever made this request may publish to all of these channels.
+    fn may_publish<'a>(&self, request: &Parts, names: impl IntoIterator<Item = &'a ChannelName>) -> Result<(), Denial> {
+        let may = Pass::of(request).may_publish(names);
+        may.inspect_err(|denial| metrics::add(&self.metrics.access.denied[denial.reason()], 1))
+    }
+
     /// The line by which applications know that a proxy which speaks GRIP stands before them, if there is a key for it.
     fn signature(&self) -> Vec<u8> {
         let Some(signer) = &self.signer else { return Vec::new() };
@@ -343,11 +422,11 @@ impl App {
 
     /// Answers one request of a connection whose takeovers go to `slot`.
     pub async fn answer(&self, door: Door, slot: &Arc<Slot>, request: Request<Incoming>) -> Response<Body> {
-        let (request, body) = request.into_parts();
+        let (mut request, body) = request.into_parts();
         slot.begin();
         let response = match door {
-            Door::Public => self.act(self.public(slot), slot, &request, body).await,
-            Door::Control => self.admit_and_act(slot, &request, body).await,
+            Door::Public => self.act(self.public(slot), slot, &mut request, body).await,
+            Door::Control => self.admit_and_act(slot, &mut request, body).await,
         };
         let http = &self.metrics.http;
         metrics::add(&http.requests, 1);
@@ -360,23 +439,28 @@ impl App {
     }
 
     /// The public routes at the address to which a connection came.
-    fn public(&self, slot: &Slot) -> &Table<Arc<Action>> {
+    fn public(&self, slot: &Slot) -> &Table<Arc<Behind>> {
         self.public.get(slot.listener()).unwrap_or(&self.public[0])
     }
 
-    async fn admit_and_act(&self, slot: &Arc<Slot>, request: &Parts, body: Incoming) -> Response<Body> {
+    async fn admit_and_act(&self, slot: &Arc<Slot>, request: &mut Parts, body: Incoming) -> Response<Body> {
         let path = path::normalise(request.uri.path());
         let found = self.control.find(None, &path);
-        // Whoever watches over the process has no key, and the page asks for it.
-        let needs_key = !found
-            .as_ref()
-            .is_some_and(|found| matches!(**found.action, Action::Health | Action::Ready | Action::Page));
-        let admitted = match found.map(|found| &**found.action) {
+        let admitted = match found.map(|found| &found.action.action) {
             Some(Action::GripPublish) => self.control_door.admit_grip(request, self.signer.as_ref(), grip::wall()),
-            _ => self.control_door.admit(request, needs_key),
+            Some(Action::Publish(_) | Action::Batch) => self.control_door.admit_publisher(self, request).await,
+            Some(Action::PushStream(route)) if route.publishes() => {
+                self.control_door.admit_publisher(self, request).await
+            }
+            // Whoever watches over the process has no key, and the page asks for it.
+            Some(Action::Health | Action::Ready | Action::Page) => self.control_door.admit(request, false),
+            _ => self.control_door.admit(request, true),
         };
         match admitted {
-            Ok(()) => self.act(&self.control, slot, request, body).await,
+            Ok(pass) => {
+                request.extensions.insert(pass);
+                self.act(&self.control, slot, request, body).await
+            }
             Err(refusal) => {
                 metrics::add(&self.metrics.http.control_refused, 1);
                 refusal.response()
@@ -386,16 +470,28 @@ impl App {
 
     async fn act(
         &self,
-        table: &Table<Arc<Action>>,
+        table: &Table<Arc<Behind>>,
         slot: &Arc<Slot>,
-        request: &Parts,
+        request: &mut Parts,
         body: Incoming,
     ) -> Response<Body> {
-        let path = path::normalise(request.uri.path());
+        // What is found refers to it, while the request gets its pass.
+        let uri = request.uri.clone();
+        let path = path::normalise(uri.path());
         let Some(found) = table.find(host::host(request).as_deref(), &path) else {
             return self.not_found(table, request);
         };
-        let answer = match &**found.action {
+        let Behind { guard, action } = &**found.action;
+        if !guard.is_open() {
+            match guard.admit(self, slot, request).await {
+                Ok(pass) => drop(request.extensions.insert(pass)),
+                Err(denial) => return self.turn_away(action, slot, request, &found.captures, &denial.into()),
+            }
+        } else if request.extensions.get::<Pass>().is_none() {
+            request.extensions.insert(Pass::open());
+        }
+        let request = &*request;
+        let answer = match action {
             Action::Subscribe(route) => {
                 return route.answer(self, slot, request, found.rest, &HeaderMap::new()).await;
             }
@@ -427,6 +523,7 @@ impl App {
                 return grip::answer(self, request, body).await;
             }
             Action::EndSubscriber => self.end_subscriber(request, found.rest).await,
+            Action::Subscribers => subscribers::answer(self, request).await,
             Action::Compact => journal::compact(self, request).await,
             _ if !matches!(request.method, Method::GET | Method::HEAD) => {
                 Err(Refusal::Method(request.method.to_string(), "GET, HEAD"))
@@ -444,7 +541,28 @@ impl App {
         answer.unwrap_or_else(|refusal| refusal.response())
     }
 
-    fn not_found(&self, table: &Table<Arc<Action>>, request: &Parts) -> Response<Body> {
+    /// The answer to somebody who is not let in.
+    fn turn_away(
+        &self,
+        action: &Action,
+        slot: &Slot,
+        request: &Parts,
+        captures: &Captures<'_>,
+        refusal: &Refusal,
+    ) -> Response<Body> {
+        match action {
+            Action::Subscribe(route) => route.refuse(self, request, refusal),
+            Action::Forward(route) => route.turn_away(self, request, refusal),
+            Action::PushStream(route) => route.turn_away(self, slot, request, captures, refusal),
+            Action::Publish(_) => {
+                metrics::add(&self.metrics.http.publish_refused, 1);
+                refusal.response()
+            }
+            _ => refusal.response(),
+        }
+    }
+
+    fn not_found(&self, table: &Table<Arc<Behind>>, request: &Parts) -> Response<Body> {
         let path = request.uri.path();
         match table.refuses(path) {
             true if self.strict => push_stream::nginx(StatusCode::BAD_REQUEST),

@@ -2,6 +2,7 @@
 //!
 //! This file is the only place that constructs the parts and wires them together.
 
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod dialect;
@@ -34,6 +35,7 @@ use config::{Config, Door};
 use dialect::grip;
 use fanout::{Farewell, Shards};
 use http::App;
+pub use http::access::AccessError;
 pub use http::explain::{ExplainError, explain};
 use http::live::Live;
 use http::push_stream::{Census, Site};
@@ -89,6 +91,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// A key cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The system gave no thread or no poller.
     #[error("cannot start the shards")]
     Shards(#[source] io::Error),
@@ -146,7 +151,7 @@ impl Server {
         let proxy = Proxy::new(&config, &metrics, budget, Stopping { told, window: config.stop.window.get() });
         let site = census.map(|census| Site::start(config.push_stream.clone(), census, &hub, stopping.subscribe()));
         let shared = Arc::clone(&metrics);
-        let app = App::new(&config, Arc::clone(&hub), disk.clone(), shards, proxy, shared, site.as_ref());
+        let app = App::new(&config, Arc::clone(&hub), disk.clone(), shards, proxy, shared, site.as_ref())?;
         let live = Arc::new(Live::new(Arc::new(app)));
         Ok(Self { sockets, live, metrics, site, hub, disk, config: Arc::new(config), places, stopping })
     }

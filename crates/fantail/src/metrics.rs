@@ -99,6 +99,37 @@ pub const FAILURES: [&str; 12] = [
     "descriptors",
 ];
 
+/// Why clients were not let in, as labels; in the order in which [`AccessMetrics::denied`] counts them.
+pub const DENIALS: [&str; 10] = [
+    "missing",
+    "malformed",
+    "algorithm",
+    "signature",
+    "time",
+    "issuer_or_audience",
+    "not_granted",
+    "origin",
+    "application",
+    "unavailable",
+];
+
+/// The figures of those who ask to be let in.
+#[derive(Debug, Default)]
+pub struct AccessMetrics {
+    /// Requests that were not, by reason.
+    pub denied: [Number; DENIALS.len()],
+    /// Key sets that were fetched.
+    pub fetched: Number,
+    /// Key sets that could not be fetched.
+    pub unfetched: Number,
+    /// Questions to applications.
+    pub asked: Number,
+    /// Questions whose answer was known.
+    pub remembered: Number,
+    /// Refusals that were told to an `EventSource` as the end of a stream.
+    pub softened: Number,
+}
+
 /// The figures of the proxy.
 #[derive(Debug, Default)]
 pub struct ProxyMetrics {
@@ -179,6 +210,8 @@ pub struct Metrics {
     pub shards: Vec<Arc<ShardMetrics>>,
     /// See [`HttpMetrics`].
     pub http: HttpMetrics,
+    /// See [`AccessMetrics`].
+    pub access: AccessMetrics,
     /// See [`ProxyMetrics`].
     pub proxy: Arc<ProxyMetrics>,
     /// See [`RelayedMetrics`].
@@ -254,6 +287,7 @@ impl Metrics {
         Self {
             shards: (0..shards).map(|_| Arc::default()).collect(),
             http: HttpMetrics::default(),
+            access: AccessMetrics::default(),
             proxy: Arc::default(),
             relayed: RelayedMetrics::default(),
             websockets: WebSocketMetrics::default(),
@@ -312,7 +346,7 @@ impl Metrics {
             })
             .collect();
         let (http, proxy, relayed, counters) = (&self.http, &self.proxy, &self.relayed, hub.counters());
-        let sockets = &self.websockets;
+        let (sockets, access) = (&self.websockets, &self.access);
         let (bytes, accepts) = (hub.held() as u64, u64::from(hub.journal().health().is_ok()));
         figures.extend(
             [
@@ -326,6 +360,11 @@ impl Metrics {
                 ("refused_subscribes", "subscribe requests refused", Only, read(&http.subscribe_refused)),
                 ("refused_publishes", "messages refused", Only, read(&http.publish_refused)),
                 ("refused_control", "control requests without the right to it", Only, read(&http.control_refused)),
+                ("access_keys_fetched", "key sets fetched to check tokens", Only, read(&access.fetched)),
+                ("access_keys_failed", "key sets that could not be fetched", Only, read(&access.unfetched)),
+                ("access_questions", "questions to applications who may come in", Only, read(&access.asked)),
+                ("access_remembered", "such questions whose answer was known", Only, read(&access.remembered)),
+                ("softened_refusals", "refusals told as the end of an event stream", Only, read(&access.softened)),
                 ("proxy_requests", "requests passed to upstreams", Only, read(&proxy.requests)),
                 ("proxy_connections", "connections to upstream servers at present", AndShrinks, read(&proxy.open)),
                 ("proxy_connects", "connections to upstream servers begun", Only, read(&proxy.connects)),
@@ -365,14 +404,27 @@ impl Metrics {
             .map(single),
         );
         figures.extend(disk.into_iter().flat_map(|disk| on_disk(&disk.figures())));
-        figures.push(Figure {
-            name: "proxy_failures",
-            help: "requests to upstreams that got no answer, or not a whole one",
-            grows: Only,
-            by: By::Reason(&FAILURES),
-            values: self.proxy.failures.iter().map(read).collect(),
-        });
+        figures.extend(self.by_reason());
         figures
+    }
+}
+
+impl Metrics {
+    /// The figures that are told apart by a reason.
+    fn by_reason(&self) -> [Figure; 2] {
+        let figure = |name, help, reasons, numbers: &[Number]| Figure {
+            name,
+            help,
+            grows: Grows::Only,
+            by: By::Reason(reasons),
+            values: numbers.iter().map(read).collect(),
+        };
+        let failures = "requests to upstreams that got no answer, or not a whole one";
+        let denied = "requests that were not let in, or not to all they asked for";
+        [
+            figure("proxy_failures", failures, &FAILURES, &self.proxy.failures),
+            figure("access_denied", denied, &DENIALS, &self.access.denied),
+        ]
     }
 }
 

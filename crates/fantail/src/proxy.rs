@@ -26,6 +26,7 @@ mod upstream;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -84,6 +85,9 @@ pub struct Ask<'a> {
     /// Is told of interim answers (1xx), as they are to be sent.
     pub interim: &'a (dyn Fn(Vec<u8>) + Send + Sync),
 }
+
+/// Is done when a client has to go.
+pub type Leave = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What came of it.
 #[derive(Debug)]
@@ -226,7 +230,7 @@ impl Proxy {
         rest: &str,
         seen: Option<&[u8]>,
         answer: Answer,
-    ) -> impl FnOnce(Client) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + use<> {
+    ) -> impl FnOnce(Client, Leave) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + use<> {
         let Answer { parts, mut body, .. } = answer;
         body.endless();
         let framing = if parts.headers.contains_key(CONTENT_LENGTH) {
@@ -269,7 +273,7 @@ impl Proxy {
         let resumes = route.reconnect && request.method == Method::GET && !had_body && may_beat(&parts);
         let feed =
             if resumes { Feed::resumed(body, self.asker(route, request, peer, rest), seen) } else { Feed::plain(body) };
-        |client| Box::pin(relay::run(client, head, feed, terms))
+        |client, leave| Box::pin(relay::run(client, head, feed, terms, leave))
     }
 }
 
@@ -317,8 +321,8 @@ fn bare(request: &Parts) -> Parts {
 }
 
 impl Tunnel {
-    /// Passes bytes both ways until both ends are done.
-    pub async fn run(self, client: Client) {
-        tunnel::run(client, self.head, self.upstream, self.idle, self.metrics).await;
+    /// Passes bytes both ways until both ends are done, or `leave` is.
+    pub async fn run(self, client: Client, leave: Leave) {
+        tunnel::run(client, self.head, self.upstream, self.idle, leave, self.metrics).await;
     }
 }

@@ -7,6 +7,7 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Config, PushStream};
+use crate::http::access::AccessError;
 use crate::http::live::Live;
 use crate::http::push_stream::Site;
 use crate::metrics::Metrics;
@@ -44,6 +45,9 @@ pub enum ReloadError {
     /// What all channels know of each other begins with the server.
     #[error("there were no push-stream routes when the server started, they need a restart")]
     PushStream,
+    /// A key cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 impl Reloader {
@@ -67,7 +71,7 @@ impl Reloader {
         let budget = Budget::new(descriptors().max(clients), Arc::clone(&self.places), clients);
         let stopping = Stopping { told: self.stopping.clone(), window: self.started.stop.window.get() };
         let proxy = Proxy::new(&config, &self.metrics, budget, stopping);
-        let app = self.live.now().renewed(&config, proxy, site.as_ref());
+        let app = self.live.now().renewed(&config, proxy, site.as_ref())?;
         self.live.set(Arc::new(app));
         Ok(waiting)
     }

@@ -2,10 +2,12 @@
 
 use std::{io::Write, path::absolute};
 
+use anyhow::anyhow;
 use clap::Args;
 
 use super::{nginx::Carried, output, sources::SourceArgs};
-use crate::config::Config;
+use crate::auth;
+use crate::config::{By, Config};
 
 #[derive(Args)]
 pub(super) struct CheckArgs {
@@ -25,6 +27,9 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     for note in carried.iter().flat_map(Carried::notes) {
         // A closed standard error leaves nobody to tell.
         let _ = writeln!(std::io::stderr(), "warning: {note}");
+    }
+    for (name, access) in config.access.iter().filter(|(_, access)| access.by != Some(By::Callback)) {
+        auth::keys(access).map_err(|error| anyhow!("access.{name}.{error}"))?;
     }
     let text = if args.explain.is_empty() {
         let process = carried.as_ref().map(Carried::about_process).unwrap_or_default();

@@ -1,9 +1,11 @@
 //! `[control]`: the control listener and who may use it.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{
-    Address, Secret,
+    Access, Address, By, Secret,
+    access::validate_name,
     error::{Problem, require},
     section::section,
 };
@@ -18,8 +20,10 @@ section! {
         /// which public routes are all that is needed.
         listen: Address = LISTEN,
         /// The key that requests must carry as `Authorization: Bearer KEY`; none means that everyone who can connect may
-        /// publish and administer.
+        /// administer, and publish as well unless there is a `[[key]]` or `control.access`.
         key: Option<Secret> = None,
+        /// The `[access.NAME]` with `by = "jwt"` whose tokens may publish here, as far as they say so; left out, none.
+        access: Option<String> = None,
         /// Further host names under which the listener may be addressed, beside its address and `localhost`, such as
         /// `fantail.internal` or `fantail:8081`. Requests with another `Host` or `Origin` are refused.
         hosts: Vec<String> = Vec::new(),
@@ -54,5 +58,15 @@ impl Control {
             )?;
         }
         Ok(())
+    }
+
+    pub(super) fn validate_access(&self, all: &BTreeMap<String, Access>) -> Result<(), Problem> {
+        let Some(name) = &self.access else { return Ok(()) };
+        validate_name("control.access", name, all)?;
+        require(
+            all.get(name).is_some_and(|access| access.by == Some(By::Jwt)),
+            "control.access",
+            format!("\"{name}\" does not do: publishers show a token, so an [access.NAME] with by = \"jwt\" is needed"),
+        )
     }
 }

@@ -14,7 +14,7 @@ use toml::{
 };
 
 use super::{
-    Action, Config, ConfigError, Origin,
+    Action, Config, ConfigError, Origin, TextFile,
     error::Problem,
     keys::{VARIABLE, check, field, join, unknown_variable},
     section::{Field, Kind, Section},
@@ -164,22 +164,33 @@ impl Layers {
 
     /// Reads the files that settings name; their paths count from the file that names them.
     fn read_files(&self, config: &mut Config) -> Result<(), ConfigError> {
-        for (index, route) in config.route.iter_mut().enumerate() {
-            let Some(file) = &mut route.header_template_file else { continue };
-            let key = format!("route[{index}].header_template_file");
-            let origin = ancestor(&key, &self.origins).cloned().unwrap_or(Origin::Default);
-            let directory = match &origin {
-                Origin::File { path, .. } => path.parent().unwrap_or(path).to_owned(),
-                _ => PathBuf::new(),
-            };
-            file.read(&directory).map_err(|source| ConfigError::File {
-                origin,
-                key,
-                path: file.path().to_owned(),
-                source,
-            })?;
+        let templates = config.route.iter_mut().enumerate().filter_map(|(index, route)| {
+            Some((format!("route[{index}].header_template_file"), route.header_template_file.as_mut()?))
+        });
+        for (key, file) in templates {
+            self.read_file(key, file)?;
+        }
+        for (name, access) in &mut config.access {
+            let files = [
+                ("public_key", &mut access.public_key),
+                ("jwks_file", &mut access.jwks_file),
+                ("jwks_ca", &mut access.jwks_ca),
+            ];
+            for (setting, file) in files {
+                let Some(file) = file else { continue };
+                self.read_file(format!("access.{name}.{setting}"), file)?;
+            }
         }
         Ok(())
+    }
+
+    fn read_file(&self, key: String, file: &mut TextFile) -> Result<(), ConfigError> {
+        let origin = ancestor(&key, &self.origins).cloned().unwrap_or(Origin::Default);
+        let directory = match &origin {
+            Origin::File { path, .. } => path.parent().unwrap_or(path).to_owned(),
+            _ => PathBuf::new(),
+        };
+        file.read(&directory).map_err(|source| ConfigError::File { origin, key, path: file.path().to_owned(), source })
     }
 }
 
@@ -298,11 +309,11 @@ mod tests {
             file_error("[listen]\n\n[stream]\nretry = '1s'\npings = '1s'\n"),
             "fantail.toml:5: stream.pings: unknown key, did you mean \"ping\"? known in [stream]: ping, retry, \
              retry_jitter, lifetime, lifetime_jitter, stall_limit, user_timeout, send_buffer, unsent_low, start_id, gap, \
-             max_channels"
+             max_channels, access, soft_refusal"
         );
         assert_eq!(
             file_error("[strem]\nping = '1s'\n"),
-            "fantail.toml:1: strem: unknown key, did you mean \"stream\"? known at the top: listen, control, native, \
+            "fantail.toml:1: strem: unknown key, did you mean \"stream\"? known at the top: listen, control, key, access, native, \
              stream, cors, hub, retention, idempotency, journal, route, proxy, upstream, push_stream, stop, log"
         );
         assert_eq!(
@@ -321,7 +332,7 @@ mod tests {
         assert_eq!(
             environment_error("FANTAIL_LOG_LEVEL", "info"),
             "environment variable FANTAIL_LOG_LEVEL: no such setting, did you mean FANTAIL_LOG__LEVEL? expected \
-             FANTAIL_SECTION__KEY with one of the sections listen, control, native, stream, cors, hub, retention, \
+             FANTAIL_SECTION__KEY with one of the sections listen, control, key, access, native, stream, cors, hub, retention, \
              idempotency, journal, route, proxy, upstream, push_stream, stop, log (two underscores stand for a dot)"
         );
     }
@@ -688,8 +699,8 @@ mod tests {
             ),
             (
                 "[[route]]\npath = '/in/{channel}'\naction = 'publish'\n",
-                "3: route[0].action: \"publish\" on the public listener lets everyone publish: set public_publish = true \
-                 to allow it, or listener = \"control\"",
+                "3: route[0].action: \"publish\" on the public listener lets everyone publish: give publishers a \
+                 [[key]], name an [access.NAME] in access, set public_publish = true to allow it, or listener = \"control\"",
             ),
             ("[stop]\nframe = '11s'\n", "2: stop.frame: stop.frame = 11s is longer than stop.deadline = 10s"),
             (

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use super::{
-    Gap, Host, Pattern, Publisher, PushStream, Size, Span, Subscriber, TemplateFile, Upstream,
+    Access, By, Expression, Gap, Host, OPEN, Pattern, Publisher, PushStream, Size, SoftRefusal, Span, Stream,
+    Subscriber, TextFile, Upstream, Variable,
+    access::validate_name,
     error::{Problem, require},
     header::{Fields, check_name, check_removed, check_set},
     push_stream::endpoint,
@@ -39,13 +41,14 @@ const DEFAULT_TYPE: &str = "text/plain";
 pub(super) const LONGEST_NAME: usize = 255;
 
 /// Where a route is, what it does and with what.
-const SUBJECT: [&str; 13] = [
+const SUBJECT: [&str; 14] = [
     "path",
     "host",
     "at",
     "action",
     "listener",
     "internal",
+    "access",
     "channels",
     "upstream",
     "rewrite",
@@ -56,7 +59,7 @@ const SUBJECT: [&str; 13] = [
 ];
 
 /// The options that are not for every action, and for which they are.
-const OPTIONS: [(&str, &[Action]); 54] = [
+const OPTIONS: [(&str, &[Action]); 55] = [
     ("channels", &[Action::Subscribe, Action::Publish]),
     ("public_publish", &[Action::Publish, Action::PushStream]),
     ("upstream", &[Action::Proxy]),
@@ -69,6 +72,7 @@ const OPTIONS: [(&str, &[Action]); 54] = [
     ("max_body", &[Action::Proxy, Action::PushStream]),
     ("hand_over", &[Action::Proxy]),
     ("soft_failure", &[Action::Proxy]),
+    ("soft_refusal", &[Action::Subscribe, Action::Proxy]),
     ("reconnect", &[Action::Proxy]),
     ("share", &[Action::Proxy]),
     ("share_headers", &[Action::Proxy]),
@@ -160,6 +164,9 @@ section! {
         internal: bool = INTERNAL,
         /// The channels of a path without a placeholder.
         channels: Vec<String> = Vec::new(),
+        /// Who may come in, on the public listener: `open` for everyone, or the name of an `[access.NAME]`. Left out, subscribers
+        /// do as `stream.access` says, and all other routes are open, but those that take messages want a `[[key]]`.
+        access: Option<String> = None,
         /// Allows everyone who reaches the public listener to publish here.
         public_publish: bool = PUBLIC_PUBLISH,
         /// The name of the upstream that requests are passed to; required with `action = "proxy"`.
@@ -184,6 +191,8 @@ section! {
         /// Answers an `EventSource` whose upstream fails (429, 502, 503, 504) with a stream that ends at once, so that it comes
         /// back; any other answer would silence it for good.
         soft_failure: bool = SOFT_FAILURE,
+        /// `stream.soft_refusal` on this route.
+        soft_refusal: Option<SoftRefusal> = None,
         /// Asks the upstream for the rest of a stream that broke off, by the id of its last event, while the client stays.
         reconnect: bool = RECONNECT,
         /// Requests for the same stream share one connection to the upstream.
@@ -222,8 +231,8 @@ section! {
         gap: Option<Gap> = None,
         /// `stream.max_channels` on this route.
         max_channels: Option<usize> = None,
-        /// Makes it a route that takes messages; `admin` may delete channels too. On the public listener it needs
-        /// `public_publish = true`. This and what follows is for `action = "push_stream"`, and such a route has exactly one of
+        /// Makes it a route that takes messages; `admin` may delete channels too. On the public listener it needs a `[[key]]`,
+        /// `access` or `public_publish = true`. This and what follows is for `action = "push_stream"`, and such a route has exactly one of
         /// `publisher`, `subscriber` and `channels_statistics`.
         publisher: Option<Publisher> = None,
         /// Makes it one that gives messages out, in this way.
@@ -244,7 +253,7 @@ section! {
         header_template: String = String::new(),
         /// A file with what a subscriber is sent first; read once, when the configuration is loaded. Its path counts from the
         /// directory of the configuration file.
-        header_template_file: Option<TemplateFile> = None,
+        header_template_file: Option<TextFile> = None,
         /// A message as subscribers get it, with the tokens `~id~`, `~text~`, `~size~`, `~channel~`, `~time~`, `~tag~`, `~event-id~`
         /// and `~event-type~`.
         message_template: String = MESSAGE_TEMPLATE.to_owned(),
@@ -283,6 +292,17 @@ section! {
     }
 }
 
+/// What of the rest of the configuration matters to routes.
+pub(super) struct Around<'a> {
+    pub(super) upstreams: &'a BTreeMap<String, Upstream>,
+    pub(super) push_stream: &'a PushStream,
+    pub(super) access: &'a BTreeMap<String, Access>,
+    /// What subscribers have to pass where a route says nothing.
+    pub(super) stream_access: &'a String,
+    /// There are keys for publishers.
+    pub(super) keys: bool,
+}
+
 impl Route {
     /// The options that have another value than their default, as they are written; without those that say where the route
     /// is, what it does and with what.
@@ -319,18 +339,31 @@ impl Route {
 
     /// What a subscriber of a push-stream route is sent first.
     pub fn header(&self) -> &[u8] {
-        self.header_template_file.as_ref().map_or(self.header_template.as_bytes(), TemplateFile::text)
+        self.header_template_file.as_ref().map_or(self.header_template.as_bytes(), TextFile::text)
     }
 
-    pub(super) fn validate_all(
-        all: &[Self],
-        upstreams: &BTreeMap<String, Upstream>,
-        push_stream: &PushStream,
-    ) -> Result<(), Problem> {
+    /// The name of the `[access.NAME]` that requests from outside have to pass, if any.
+    pub fn guard<'a>(&'a self, stream: &'a Stream) -> Option<&'a str> {
+        let subscribes = match self.action {
+            Action::Subscribe => true,
+            Action::PushStream => self.subscriber.is_some(),
+            Action::Publish | Action::Proxy => false,
+        };
+        let default = if subscribes { &stream.access } else { OPEN };
+        let name = self.access.as_deref().unwrap_or(default);
+        (name != OPEN && self.listener == Door::Public && !self.internal).then_some(name)
+    }
+
+    /// Whether requests to it publish, or delete, and nothing else.
+    pub fn publishes(&self) -> bool {
+        self.action == Action::Publish || (self.action == Action::PushStream && self.publisher.is_some())
+    }
+
+    pub(super) fn validate_all(all: &[Self], around: &Around<'_>) -> Result<(), Problem> {
         let mut earlier: Vec<(&Self, Pattern)> = Vec::new();
         for (index, route) in all.iter().enumerate() {
             let section = format!("route[{index}]");
-            let pattern = route.validate(&section, upstreams, push_stream)?;
+            let pattern = route.validate(&section, around)?;
             let twin = earlier.iter().find(|(twin, like)| {
                 twin.listener == route.listener
                     && twin.host == route.host
@@ -354,20 +387,15 @@ impl Route {
         Ok(())
     }
 
-    fn validate(
-        &self,
-        section: &str,
-        upstreams: &BTreeMap<String, Upstream>,
-        push_stream: &PushStream,
-    ) -> Result<Pattern, Problem> {
+    fn validate(&self, section: &str, around: &Around<'_>) -> Result<Pattern, Problem> {
         let key = |name: &str| format!("{section}.{name}");
         require(!self.path.is_empty(), key("path"), "is required, such as \"/live/{channels...}\"")?;
         let pattern = self.pattern().map_err(|reason| Problem { key: key("path"), reason })?;
         self.validate_options(section)?;
         self.validate_listener(section)?;
         match self.action {
-            Action::Proxy => self.validate_proxy(section, &pattern, upstreams)?,
-            Action::PushStream => endpoint::validate(self, section, &pattern, push_stream)?,
+            Action::Proxy => self.validate_proxy(section, &pattern, around.upstreams)?,
+            Action::PushStream => endpoint::validate(self, section, &pattern, around.push_stream)?,
             Action::Subscribe | Action::Publish => {
                 self.validate_channels(section, &pattern)?;
                 for (name, span) in [("ping", self.ping), ("stall_limit", self.stall_limit)] {
@@ -376,6 +404,8 @@ impl Route {
             }
         }
         require(self.max_channels != Some(0), key("max_channels"), "must be at least 1")?;
+        self.validate_publishing(section, around)?;
+        self.validate_access(section, &pattern, around)?;
         Ok(pattern)
     }
 
@@ -396,12 +426,7 @@ impl Route {
     fn validate_listener(&self, section: &str) -> Result<(), Problem> {
         let key = |name: &str| format!("{section}.{name}");
         if self.listener == Door::Public {
-            return require(
-                self.action != Action::Publish || self.public_publish,
-                key("action"),
-                "\"publish\" on the public listener lets everyone publish: set public_publish = true to allow it, or \
-                 listener = \"control\"",
-            );
+            return Ok(());
         }
         require(
             self.action != Action::Proxy,
@@ -415,6 +440,68 @@ impl Route {
         )?;
         require(self.at.is_empty(), key("at"), "is for the public listener; the control listener has one address")?;
         require(!self.internal, key("internal"), "is for the public listener, where upstreams redirect requests")
+    }
+
+    /// Who may publish in public has to be said.
+    fn validate_publishing(&self, section: &str, around: &Around<'_>) -> Result<(), Problem> {
+        let guarded = around.keys || self.access.as_ref().is_some_and(|access| access != OPEN);
+        let (setting, said) = match self.action {
+            Action::Publish => ("action", "\"publish\" on the public listener"),
+            _ => ("publisher", "on the public listener"),
+        };
+        require(
+            !self.publishes() || self.listener == Door::Control || self.public_publish || guarded,
+            format!("{section}.{setting}"),
+            format!(
+                "{said} lets everyone publish: give publishers a [[key]], name an [access.NAME] in access, set \
+                 public_publish = true to allow it, or listener = \"control\""
+            ),
+        )
+    }
+
+    fn validate_access(&self, section: &str, pattern: &Pattern, around: &Around<'_>) -> Result<(), Problem> {
+        let key = format!("{section}.access");
+        if let Some(name) = &self.access {
+            validate_name(&key, name, around.access)?;
+            require(
+                self.listener == Door::Public,
+                key.as_str(),
+                "is for the public listener; who may use the control listener is said in [control]",
+            )?;
+            require(
+                !self.internal,
+                key.as_str(),
+                "has no meaning on an internal route, to which only an application leads",
+            )?;
+            require(
+                !self.public_publish,
+                key.as_str(),
+                "cannot be given together with public_publish, which lets everyone publish",
+            )?;
+        }
+        let default = self.subscriber.is_some().then_some(around.stream_access);
+        let Some(name) = self.access.as_ref().or(default) else { return Ok(()) };
+        let signed = around.access.get(name).is_some_and(|access| access.by == Some(By::Signed));
+        let guarded = signed && !self.internal && self.listener == Door::Public;
+        let Some(path) = self.channels_path.as_ref().filter(|_| guarded) else { return Ok(()) };
+        // SECURITY: a signature is of the path, and whatever else names the channels could be changed.
+        let groups = match pattern {
+            Pattern::Regex(regex) => regex.names().flatten().collect(),
+            _ => Vec::new(),
+        };
+        let by_path = Expression::parse(path, &groups).is_ok_and(|expression| {
+            expression
+                .variables()
+                .all(|variable| matches!(variable, Variable::Capture(_) | Variable::Group(_) | Variable::Uri))
+        });
+        require(
+            by_path,
+            format!("{section}.channels_path"),
+            format!(
+                "\"{path}\" names channels by more than the path, which is all that a signed URL vouches for (access = \"{name}\"); \
+                 take them from the path, such as \"$1\" with path = \"~ ^/sub/(.*)$\""
+            ),
+        )
     }
 
     /// Whether there is an address at which both are.
@@ -585,7 +672,7 @@ mod tests {
 
     #[test]
     fn options_are_each_for_some_action_and_all_are_known() {
-        let everywhere = ["path", "host", "at", "action", "listener", "internal"];
+        let everywhere = ["path", "host", "at", "action", "listener", "internal", "access"];
         for field in Route::FIELDS {
             let listed = OPTIONS.iter().any(|(name, _)| *name == field.name);
             assert!(listed != everywhere.contains(&field.name), "{}", field.name);

@@ -1,7 +1,7 @@
 //! `[stream]`: how an event stream behaves on the wire.
 
 use super::{
-    Size, Span,
+    OPEN, Size, Span,
     error::{Problem, require},
     section::{choice, section},
 };
@@ -18,6 +18,7 @@ const UNSENT_LOW: Size = Size::kib(16);
 const START_ID: bool = true;
 const GAP: Gap = Gap::Event;
 const MAX_CHANNELS: usize = 64;
+const SOFT_REFUSAL: SoftRefusal = SoftRefusal::Temporary;
 
 /// The kernel makes no smaller send buffer than about this.
 const SMALLEST_SEND_BUFFER: Size = Size::kib(4);
@@ -31,6 +32,19 @@ choice! {
         Comment = "comment",
         /// Not at all; it is counted all the same.
         Off = "off",
+    }
+}
+
+choice! {
+    /// Which refusals an `EventSource` is told by a stream that ends at once, so that it comes back; any other answer silences it
+    /// for good.
+    pub enum SoftRefusal {
+        /// None: it gets the status that others get.
+        Off = "off",
+        /// Those that will pass (429, 503).
+        Temporary = "temporary",
+        /// Those for want of a right too (401, 403): it asks again for ever, until it has one.
+        All = "all",
     }
 }
 
@@ -62,6 +76,12 @@ section! {
         gap: Gap = GAP,
         /// Most channels that one subscription may name.
         max_channels: usize = MAX_CHANNELS,
+        /// Who may subscribe on the public listener, by native routes and by routes that say nothing else: `open` for everyone, or
+        /// the name of an `[access.NAME]`.
+        access: String = OPEN.to_owned(),
+        /// Which refusals an `EventSource` (a GET with `Accept: text/event-stream`) is told by a stream that ends at once, so that
+        /// it comes back; any other answer silences it for good.
+        soft_refusal: SoftRefusal = SOFT_REFUSAL,
     }
 }
 

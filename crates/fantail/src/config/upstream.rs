@@ -90,7 +90,7 @@ impl Upstream {
 }
 
 /// Small letters only, since environment variables cannot tell them from large ones; no dots, since `--set` takes them apart.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_')
 }

@@ -10,13 +10,15 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::replay::Reader;
-use super::{Attach, Farewell, Slow};
+use super::{Attach, Farewell, Seen};
 
 /// Something to do for a shard.
 pub(super) enum Command {
     Attach(Box<Attach>),
-    Slowest(usize, oneshot::Sender<Vec<Slow>>),
+    Slowest(usize, oneshot::Sender<Vec<Seen>>),
+    KnownAs(Arc<str>, usize, oneshot::Sender<Vec<Seen>>),
     End(u64, oneshot::Sender<bool>),
+    EndKnownAs(Arc<str>, oneshot::Sender<usize>),
     Stop(Farewell, oneshot::Sender<()>),
     /// What was read for a connection: pages of its channels, by their places. None if it could not be read.
     Pages(Reader, Vec<(usize, Page)>),

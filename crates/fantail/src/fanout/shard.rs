@@ -25,16 +25,16 @@ use super::inbox::{Command, Inbox, Letters};
 use super::replay::{Reader, Replay};
 use super::room::{Rooms, Seat, Seats};
 use super::wheel::{TICK, Ticks, Wheel, ticks};
-use super::{AtStop, Attach, Errand, Farewell, NO_CHUNK, Slow, Style, format_id, last_words};
+use super::{AtStop, Attach, Errand, Farewell, NO_CHUNK, Seen, Style, format_id, last_words};
 use crate::metrics::{self, ShardMetrics};
 
 /// Members served before the shard looks up: well under a millisecond of work.
 const SLICE: usize = 128;
 /// Commands obeyed before the shard looks up: when everybody comes back at once, those who are there do not wait for it.
 const ARRIVALS: usize = 32;
-/// Connections that go back with their next request before the shard looks up, while channels are walked: HTTP may have to share
-/// the shard's core, and who still waits for an answer comes first.
-const RETURNS: usize = 8;
+/// How long a connection's next request waits for channels to be walked to their ends: HTTP may have to share the shard's core, and
+/// who still waits for an answer comes before who asks again.
+const PRECEDENCE: Ticks = 3;
 /// What is read of such a request; HTTP reads the rest.
 const REQUEST: usize = 4 << 10;
 /// Writes to one connection in a row, before others have their turn.
@@ -104,8 +104,8 @@ struct Shard {
     walks: VecDeque<u32>,
     /// Connections that have more to be sent and whose sockets take it.
     ready: VecDeque<u32>,
-    /// Connections at rest whose next request has come, by their keys and numbers.
-    returning: VecDeque<(u32, u64)>,
+    /// Connections at rest whose next request has come, by their keys and numbers, and since when.
+    returning: VecDeque<(u32, u64, Ticks)>,
     wheel: Wheel,
     started: Instant,
     now: Ticks,
@@ -403,7 +403,7 @@ impl Shard {
             }
             Doing::Resting(back) => {
                 if (readable || gone) && !mem::replace(&mut back.called, true) {
-                    self.returning.push_back((key, conn.number));
+                    self.returning.push_back((key, conn.number, self.now));
                 }
                 return;
             }
@@ -462,6 +462,10 @@ impl Shard {
             match conn.doing {
                 Doing::Waiting(_) => return self.answer(key, None),
                 Doing::Streaming if conn.unsent.is_none() && self.stopping.is_some() => return self.break_off(key),
+                // Its ticket is over, and not what it is sent: an end in good order would say that it was.
+                Doing::Streaming if conn.unsent.is_none() && conn.style.at_stop == AtStop::GoesOn => {
+                    return self.break_off(key);
+                }
                 Doing::Streaming if conn.unsent.is_none() => return self.end(key),
                 // At the stop a frame that is not taken in time is cut; a lifetime waits for the frame's end.
                 Doing::Streaming if self.stopping.is_none() => {}
@@ -534,13 +538,25 @@ impl Shard {
                 }
                 let _ = answer.send(key.is_some());
             }
+            Command::KnownAs(identity, limit, answer) => {
+                let known = self.conns.iter().map(|(_, conn)| conn).filter(|conn| is_known_as(conn, &identity));
+                let _ = answer.send(known.take(limit).map(|conn| self.describe(conn)).collect());
+            }
+            Command::EndKnownAs(identity, answer) => {
+                let known = self.conns.iter().filter(|(_, conn)| is_known_as(conn, &identity));
+                let keys: Vec<_> = known.map(|(key, _)| key as u32).collect();
+                for key in &keys {
+                    self.end_by_name(*key);
+                }
+                let _ = answer.send(keys.len());
+            }
             Command::Stop(farewell, gone) => self.stop(farewell, gone),
             Command::Pages(reader, pages) => self.proceed(reader, &pages),
         }
     }
 
     fn attach(&mut self, attach: Attach) {
-        let Attach { socket, tuned, peer, permit, plan, style, framing, identity, presence, errand } = attach;
+        let Attach { socket, tuned, peer, permit, plan, style, framing, ticket, presence, errand } = attach;
         if !tuned && let Err(error) = tune(&socket, &style) {
             tracing::debug!(%error, %peer, "cannot set a socket's options");
         }
@@ -566,6 +582,7 @@ impl Shard {
                 (Doing::Waiting(answer), Some(wait))
             }
         };
+        let limit = ticket.limit(lasts);
         self.numbers += 1;
         let seats = match seats.as_slice() {
             [seat] => Seats::One(*seat),
@@ -581,11 +598,11 @@ impl Shard {
             unsent: None,
             number: self.numbers,
             peer,
-            identity,
+            identity: ticket.identity,
             presence,
             permit,
             last_write: self.now,
-            deadline: lasts.map_or(0, |lasts| self.now + ticks(lasts)),
+            deadline: limit.map_or(0, |lasts| self.now + ticks(lasts)),
             due: 0,
             queued: false,
             reading: false,
@@ -713,7 +730,7 @@ impl Shard {
         conn.number = self.numbers;
         conn.deadline = self.now + ticks(back.idle);
         if back.called {
-            self.returning.push_back((key, conn.number));
+            self.returning.push_back((key, conn.number, self.now));
         }
         conn.doing = Doing::Resting(back);
         let seats = mem::replace(&mut conn.seats, Seats::Many(Box::default()));
@@ -727,9 +744,10 @@ impl Shard {
 
     /// Gives connections back whose next request has come.
     fn give_back(&mut self) {
-        let most = if self.walks.is_empty() { SLICE } else { RETURNS };
-        for _ in 0..most {
-            let Some((key, number)) = self.returning.pop_front() else { return };
+        let (now, busy) = (self.now, !self.walks.is_empty());
+        for _ in 0..SLICE {
+            let next = self.returning.pop_front_if(|(.., since)| !busy || *since + PRECEDENCE <= now);
+            let Some((key, number, _)) = next else { return };
             if self.conns.get(key as usize).is_none_or(|conn| conn.number != number) {
                 continue;
             }
@@ -835,34 +853,36 @@ impl Shard {
     }
 
     /// The connections whose sockets have been full for longest, at most `limit`.
-    fn slowest(&self, limit: usize) -> Vec<Slow> {
+    fn slowest(&self, limit: usize) -> Vec<Seen> {
         let mut blocked: Vec<_> = self.conns.iter().map(|(_, conn)| conn).filter(|conn| conn.is_blocked()).collect();
         blocked.sort_by_key(|conn| conn.last_write);
         blocked.truncate(limit);
-        let describe = |conn: &Conn| {
-            let next = conn.progress.cursor().next();
-            let mut slow = Slow {
-                id: format_id(self.number, conn.number),
-                peer: conn.peer.to_string(),
-                identity: conn.identity.as_deref().map(str::to_owned),
-                channels: Vec::new(),
-                behind_messages: 0,
-                behind_bytes: conn.unsent.as_ref().map_or(0, |unsent| unsent.len()),
-                blocked_ms: u64::from(self.now - conn.last_write) * TICK.as_millis() as u64,
-            };
-            for seat in conn.seats.as_slice() {
-                let channel = &self.rooms.get(seat.room).channel;
-                slow.channels.push(channel.name().to_string());
-                channel.read(|tail| {
-                    for entry in tail.from(next) {
-                        slow.behind_messages += 1;
-                        slow.behind_bytes += entry.message.cost();
-                    }
-                });
-            }
-            slow
+        blocked.into_iter().map(|conn| self.describe(conn)).collect()
+    }
+
+    fn describe(&self, conn: &Conn) -> Seen {
+        let next = conn.progress.cursor().next();
+        let blocked = if conn.is_blocked() { self.now - conn.last_write } else { 0 };
+        let mut seen = Seen {
+            id: format_id(self.number, conn.number),
+            peer: conn.peer.to_string(),
+            identity: conn.identity.as_deref().map(str::to_owned),
+            channels: Vec::new(),
+            behind_messages: 0,
+            behind_bytes: conn.unsent.as_ref().map_or(0, |unsent| unsent.len()),
+            blocked_ms: u64::from(blocked) * TICK.as_millis() as u64,
         };
-        blocked.into_iter().map(describe).collect()
+        for seat in conn.seats.as_slice() {
+            let channel = &self.rooms.get(seat.room).channel;
+            seen.channels.push(channel.name().to_string());
+            channel.read(|tail| {
+                for entry in tail.from(next) {
+                    seen.behind_messages += 1;
+                    seen.behind_bytes += entry.message.cost();
+                }
+            });
+        }
+        seen
     }
 
     fn count_rooms(&self) {
@@ -889,6 +909,11 @@ fn drain(socket: &mut mio::net::TcpStream) -> bool {
             Err(_) => return false,
         }
     }
+}
+
+/// Whether it is somebody's, and has not been told to go.
+fn is_known_as(conn: &Conn, identity: &str) -> bool {
+    conn.identity.as_deref() == Some(identity) && !matches!(conn.doing, Doing::Ending | Doing::Closing)
 }
 
 /// Bounds what the kernel holds for a subscriber.

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::access::Pass;
 use super::body::Body;
 use super::error::{Refusal, json};
 use super::{App, table};
@@ -77,7 +78,7 @@ struct Refused {
 /// Answers a request.
 pub async fn answer(app: &App, request: &Parts, body: Incoming) -> Response<Body> {
     match check(request) {
-        Ok(()) => apply(app, body).await,
+        Ok(()) => apply(app, &Pass::of(request), body).await,
         Err(refusal) => {
             metrics::add(&app.metrics.http.publish_refused, 1);
             refusal.response()
@@ -100,7 +101,7 @@ fn check(request: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn apply(app: &App, mut body: Incoming) -> Response<Body> {
+async fn apply(app: &App, pass: &Pass, mut body: Incoming) -> Response<Body> {
     let limit = line_limit(app.hub.limits().message);
     let mut answer = Answer::default();
     let mut rest = BytesMut::new();
@@ -122,11 +123,11 @@ async fn apply(app: &App, mut body: Incoming) -> Response<Body> {
         };
         let (whole, tail) = (data.slice(..=end), data.slice(end + 1..));
         let done = if rest.is_empty() {
-            lines(app, &whole, &mut answer).await
+            lines(app, pass, &whole, &mut answer).await
         } else {
             rest.extend_from_slice(&whole);
             let joined = std::mem::take(&mut rest).freeze();
-            lines(app, &joined, &mut answer).await
+            lines(app, pass, &joined, &mut answer).await
         };
         if let Err(failure) = done {
             break Some(failure);
@@ -135,7 +136,7 @@ async fn apply(app: &App, mut body: Incoming) -> Response<Body> {
         tokio::task::consume_budget().await;
     };
     if failure.is_none() && !rest.is_empty() {
-        failure = lines(app, &rest.freeze(), &mut answer).await.err();
+        failure = lines(app, pass, &rest.freeze(), &mut answer).await.err();
     }
     metrics::add(&app.metrics.http.publish_refused, answer.refused_lines);
     answer.error = failure.as_ref().map(ToString::to_string);
@@ -148,7 +149,7 @@ async fn apply(app: &App, mut body: Incoming) -> Response<Body> {
 }
 
 /// Applies whole lines, a bunch at a time; ends at the first that the journal cannot keep.
-async fn lines(app: &App, text: &Bytes, answer: &mut Answer) -> Result<(), Refusal> {
+async fn lines(app: &App, pass: &Pass, text: &Bytes, answer: &mut Answer) -> Result<(), Refusal> {
     // A line that is not blank, or why it is refused.
     let mut bunch: Vec<Option<Result<Ready<'_>, String>>> = Vec::with_capacity(TOGETHER);
     let mut lines = text.split(|&b| b == b'\n').peekable();
@@ -156,7 +157,7 @@ async fn lines(app: &App, text: &Bytes, answer: &mut Answer) -> Result<(), Refus
         if lines.peek().is_none() && line.is_empty() {
             break;
         }
-        bunch.push((!line.trim_ascii().is_empty()).then(|| parse(line)));
+        bunch.push((!line.trim_ascii().is_empty()).then(|| parse(line, pass)));
         if bunch.len() == TOGETHER {
             publish(app, &mut bunch, answer).await?;
         }
@@ -209,7 +210,7 @@ impl Answer {
     }
 }
 
-fn parse(text: &[u8]) -> Result<Ready<'_>, String> {
+fn parse<'t>(text: &'t [u8], pass: &Pass) -> Result<Ready<'t>, String> {
     let text = std::str::from_utf8(text).map_err(|error| format!("not valid UTF-8 at byte {}", error.valid_up_to()))?;
     let line: Line<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let raw = line.data.get();
@@ -221,8 +222,10 @@ fn parse(text: &[u8]) -> Result<Ready<'_>, String> {
     let key = |key: Cow<'_, str>| {
         IdempotencyKey::parse(key.as_bytes()).ok_or_else(|| "key is not 1 to 255 bytes long".to_owned())
     };
+    let channel = name(&line.channel).map_err(|refusal| refusal.to_string())?;
+    pass.may_publish([&channel]).map_err(|denial| denial.to_string())?;
     Ok(Ready {
-        channel: name(&line.channel).map_err(|refusal| refusal.to_string())?,
+        channel,
         data,
         event: line.event.map(|name| EventName::parse(&name)).transpose().map_err(|error| error.to_string())?,
         id: line.id.map(|id| EventId::parse(&id)).transpose().map_err(|error| error.to_string())?,
@@ -242,6 +245,10 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &[u8]) -> Result<Ready<'_>, String> {
+        super::parse(text, &Pass::open())
+    }
 
     #[test]
     fn parse_takes_strings_as_text_and_other_json_as_it_is() {

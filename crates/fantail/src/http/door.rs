@@ -5,6 +5,7 @@
 //! name.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,8 +13,11 @@ use fantail_hub::Millis;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
 
+use super::App;
+use super::access::Pass;
 use super::error::Refusal;
 use super::host::without_port;
+use crate::auth::{Denial, PeerNames, Publishers, same};
 use crate::config::{self, Secret};
 use crate::dialect::grip::Signer;
 
@@ -22,28 +26,62 @@ use crate::dialect::grip::Signer;
 pub struct ControlDoor {
     hosts: Vec<String>,
     key: Option<Secret>,
+    /// Who may publish beside whoever has that key.
+    publishers: Arc<Publishers>,
+    /// The way of access by whose tokens one may publish.
+    access: Option<String>,
 }
 
 impl ControlDoor {
     /// The rules of a configuration.
-    pub fn new(config: &config::Control) -> Self {
+    pub fn new(config: &config::Control, publishers: &Arc<Publishers>) -> Self {
         let hosts = config.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-        Self { hosts, key: config.key.clone() }
+        let publishers = Arc::clone(publishers);
+        Self { hosts, key: config.key.clone(), publishers, access: config.access.clone() }
     }
 
     /// Lets a request in, or says why not.
     ///
     /// # Errors
     /// [`Refusal::Host`], [`Refusal::Origin`] or [`Refusal::Unauthorized`].
-    pub fn admit(&self, request: &Parts, needs_key: bool) -> Result<(), Refusal> {
+    pub fn admit(&self, request: &Parts, needs_key: bool) -> Result<Pass, Refusal> {
         self.admit_origin(request)?;
-        match &self.key {
-            Some(key) if needs_key => match bearer(request) {
-                Some(given) if same(given, key.expose().as_bytes()) => Ok(()),
-                _ => Err(Refusal::Unauthorized),
-            },
-            _ => Ok(()),
+        if self.key.is_none() || !needs_key || self.has_key(request) {
+            Ok(Pass::open())
+        } else {
+            Err(Refusal::Unauthorized)
         }
+    }
+
+    /// Lets a request in that publishes: with the key everywhere, else as far as whoever sends it may.
+    ///
+    /// # Errors
+    /// [`Refusal::Host`], [`Refusal::Origin`] or [`Refusal::Denied`].
+    pub async fn admit_publisher(&self, app: &App, request: &Parts) -> Result<Pass, Refusal> {
+        self.admit_origin(request)?;
+        let nobody_is_known = self.publishers.is_empty() && self.access.is_none();
+        if self.has_key(request) || (self.key.is_none() && nobody_is_known) {
+            return Ok(Pass::open());
+        }
+        if nobody_is_known {
+            return Err(Refusal::Unauthorized);
+        }
+        let token = bearer(request);
+        let certificate = request.extensions.get::<PeerNames>();
+        let by_certificate = certificate.and_then(|names| self.publishers.by_names(names));
+        let by_key = || token.and_then(|key| self.publishers.by_key(key));
+        if let Some(publisher) = by_certificate.or_else(by_key) {
+            return Ok(Pass::publisher(publisher.grants.clone()));
+        }
+        match &self.access {
+            Some(access) if token.is_some() => Ok(Pass::publisher(app.accesses.publisher(app, access, request).await?)),
+            _ => Err(Denial::Missing("Authorization: Bearer KEY (a [[key]], or control.key)").into()),
+        }
+    }
+
+    fn has_key(&self, request: &Parts) -> bool {
+        let key = self.key.as_ref().zip(bearer(request));
+        key.is_some_and(|(key, given)| same(given, key.expose().as_bytes()))
     }
 
     /// The same for a request that publishes as GRIP's libraries do. They send a token that was signed with GRIP's key, or the
@@ -51,14 +89,14 @@ impl ControlDoor {
     ///
     /// # Errors
     /// As [`ControlDoor::admit`].
-    pub fn admit_grip(&self, request: &Parts, signer: Option<&Signer>, now: Millis) -> Result<(), Refusal> {
+    pub fn admit_grip(&self, request: &Parts, signer: Option<&Signer>, now: Millis) -> Result<Pass, Refusal> {
         self.admit_origin(request)?;
-        let Some(key) = &self.key else { return Ok(()) };
+        let Some(key) = &self.key else { return Ok(Pass::open()) };
         let has_token = bearer(request).zip(signer).is_some_and(|(token, signer)| signer.check(token, now).is_ok());
         let password = password(request);
         let knows = |given: &[u8]| same(given, key.expose().as_bytes());
         if has_token || bearer(request).is_some_and(knows) || password.is_some_and(|password| knows(&password)) {
-            Ok(())
+            Ok(Pass::open())
         } else {
             Err(Refusal::Unauthorized)
         }
@@ -115,11 +153,6 @@ fn credentials<'r>(request: &'r Parts, scheme: &[u8]) -> Option<&'r [u8]> {
     given.eq_ignore_ascii_case(scheme).then_some(rest.trim_ascii())
 }
 
-/// Compares in a time that depends on the lengths alone.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |acc, (x, y)| acc | (x ^ y)) == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,14 +163,14 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        door.admit(&parts, true).map_err(|refusal| refusal.to_string())
+        door.admit(&parts, true).map(drop).map_err(|refusal| refusal.to_string())
     }
 
     fn door(hosts: &[&str], key: Option<&str>) -> ControlDoor {
         let hosts = format!("hosts = {hosts:?}");
         let key = key.map(|key| format!("key = {key:?}")).unwrap_or_default();
         let config = config::Config::from_toml(&format!("[control]\n{hosts}\n{key}")).unwrap();
-        ControlDoor::new(&config.control)
+        ControlDoor::new(&config.control, &Arc::default())
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http::{HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
 use super::body::Body;
+use crate::auth::{Denial, Kind};
 use crate::dialect::grip::ItemError;
 use crate::proxy::Failure;
 
@@ -120,6 +121,9 @@ pub enum Refusal {
     /// The key is missing or wrong.
     #[error("a valid key is needed: Authorization: Bearer KEY (control.key)")]
     Unauthorized,
+    /// Whoever asks is not let in, or not to all that was asked for.
+    #[error(transparent)]
+    Denied(#[from] Denial),
     /// The journal accepts no messages.
     #[error(transparent)]
     NotReady(AppendError),
@@ -201,6 +205,11 @@ impl Refusal {
             | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Denied(denial) => match denial.kind() {
+                Kind::Unauthorized => StatusCode::UNAUTHORIZED,
+                Kind::Forbidden => StatusCode::FORBIDDEN,
+                Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            },
             Self::Upstream(failure) => failure.status(),
             Self::HandOver(_) => StatusCode::BAD_GATEWAY,
         }
@@ -220,6 +229,12 @@ impl Refusal {
         match self {
             Self::Method(_, allowed) => drop(headers.insert(ALLOW, HeaderValue::from_static(allowed))),
             Self::Unauthorized => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Self::Denied(denial) if denial.kind() == Kind::Unauthorized => {
+                // RFC 6750 §3: without an error where nothing was shown.
+                let nothing = matches!(denial, Denial::Missing(_));
+                let challenge = if nothing { "Bearer" } else { "Bearer error=\"invalid_token\"" };
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
             // What is left of the body would be taken for the next request.
             Self::TooLarge(_)
             | Self::BodyTimeout(_)

@@ -121,6 +121,13 @@ fn describe(text: &mut String, config: &Config, found: &Found<'_, '_, Behind<'_>
         Some(endpoint) => line(text, "action", format_args!("{}, {endpoint}", route.action))?,
         None => line(text, "action", route.action)?,
     }
+    let by_key = route.publishes() && !route.public_publish && !config.key.is_empty();
+    match (route.guard(&config.stream), by_key) {
+        (Some(name), false) => line(text, "access", name)?,
+        (Some(name), true) => line(text, "access", format_args!("{name}, or a [[key]]"))?,
+        (None, true) => line(text, "access", "a [[key]]")?,
+        (None, false) => {}
+    }
     let mut options = route.given();
     if route.action == Action::PushStream {
         line(text, "channels", named(route, found, uri))?;

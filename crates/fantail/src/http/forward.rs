@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::App;
+use super::access::{Guard, Pass};
 use super::body::Body;
 use super::cors::Cors;
 use super::error::Refusal;
@@ -21,6 +22,7 @@ use super::relayed::head;
 use super::relayed::record::Recordings;
 use super::relayed::share::{Key, Shares};
 use super::relayed::{Joined, Way};
+use super::soft::Soft;
 use super::takeover::{Slot, Takeover};
 use super::{follow, redirect, subscribe};
 use crate::config;
@@ -38,6 +40,8 @@ pub struct Forward {
     hand_over: bool,
     /// When an `EventSource` is to come back after a failure, and by how much that varies.
     soft: Option<(Duration, Duration)>,
+    /// What an `EventSource` is told that is not let in.
+    soft_refusal: Soft,
     cors: Cors,
     /// How its event streams go by way of a channel, if they do.
     way: Option<Way>,
@@ -61,6 +65,7 @@ impl Forward {
         number: usize,
         route: &config::Route,
         config: &config::Config,
+        guard: Guard,
     ) -> Option<Self> {
         let retry = route.retry.unwrap_or(config.stream.retry).get();
         let jitter = route.retry_jitter.unwrap_or(config.stream.retry_jitter).get();
@@ -68,8 +73,9 @@ impl Forward {
             route: Arc::new(proxy.route(route, &config.stream)?),
             hand_over: route.hand_over,
             soft: route.soft_failure.then_some((retry, jitter)),
+            soft_refusal: Soft::new(route.soft_refusal.unwrap_or(config.stream.soft_refusal), retry, jitter),
             cors: Cors::new(&config.cors),
-            way: Way::new(route, number, &config.stream, recordings.seal()),
+            way: Way::new(route, number, &config.stream, recordings.seal(), guard),
             number,
         })
     }
@@ -123,11 +129,21 @@ impl Forward {
         }
         if answer.is_events() && answer.is_free() {
             let seen = self.seen(app, request).filter(|id| !id.is_empty());
+            let session = Box::pin(app.sessions.begin(&Pass::ticket_of(request)));
             let relay = app.proxy.relay(&self.route, request, slot.peer(), rest, seen, answer);
-            slot.ask(Takeover::Guest(Box::new(|client| drop(tokio::spawn(relay(client))))));
+            slot.ask(Takeover::Guest(Box::new(|client| drop(tokio::spawn(relay(client, session))))));
             match leave(slot).await {}
         }
         Ok(Forwarded::Done(answer.into_response(&self.route).map(Body::Proxied)))
+    }
+
+    /// What a client is told that is not let in.
+    pub fn turn_away(&self, app: &App, request: &Parts, refusal: &Refusal) -> Response<Body> {
+        let Some(mut response) = self.soft_refusal.answer(app, request, refusal) else {
+            return self.refuse(app, request, refusal);
+        };
+        self.cors.apply(&request.headers, response.headers_mut());
+        response
     }
 
     /// What the client is told when the answer that was handed over cannot be followed.
@@ -155,7 +171,8 @@ impl Forward {
         match app.proxy.ask(&self.route, ask).await? {
             Reply::Answer(answer) => Ok(answer),
             Reply::Upgrade(tunnel) => {
-                slot.ask(Takeover::Guest(Box::new(|client| drop(tokio::spawn(tunnel.run(client))))));
+                let session = Box::pin(app.sessions.begin(&Pass::ticket_of(request)));
+                slot.ask(Takeover::Guest(Box::new(|client| drop(tokio::spawn(tunnel.run(client, session))))));
                 match leave(slot).await {}
             }
         }

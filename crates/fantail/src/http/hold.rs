@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Ver
 use parking_lot::Mutex;
 
 use super::App;
+use super::access::Pass;
 use super::body::Body;
 use super::error::Refusal;
 use super::reply::Reply;
@@ -169,11 +170,13 @@ fn grant(
     };
     let kind = Kind { answers: hold == Hold::Response, ping, after, events, already };
     let style = app.holds.style(kind, viewer);
+    let ticket = Pass::ticket_of(request);
     if hold == Hold::Response {
         let keep_alive = keeps_alive(request) && !has_body(request);
         let response = answering(status, headers, body, keep_alive);
         let errand = Errand::Answer { wait: instruct.timeout, keep_alive, response };
-        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing: Framing::Raw, presence: None, errand }));
+        let framing = Framing::Raw;
+        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, ticket, presence: None, errand }));
         slot.all_said();
         return Ok(None);
     }
@@ -187,7 +190,8 @@ fn grant(
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
     let framing = if request.version == Version::HTTP_10 { Framing::Raw } else { Framing::Chunked };
-    slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, presence: None, errand: Errand::Stream }));
+    let errand = Errand::Stream;
+    slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, ticket, presence: None, errand }));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     Ok(Some(respond(status, headers, Body::Start(body, Arc::clone(slot)))))
 }

@@ -62,6 +62,7 @@ impl Publish {
 
     async fn act(&self, app: &App, request: &Parts, body: Incoming, rest: &str) -> Result<Response<Body>, Refusal> {
         let names = if self.channels.is_empty() { table::channels(rest, MAX_CHANNELS)? } else { self.channels.clone() };
+        app.may_publish(request, &names)?;
         if self.only_publish {
             let ends = Query::of(&request.uri).get("end");
             match request.method {

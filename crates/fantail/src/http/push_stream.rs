@@ -26,10 +26,12 @@ use hyper::body::Incoming;
 use super::App;
 use super::body::Body;
 use super::captures::Captures;
+use super::error;
 use super::takeover::Slot;
 use crate::config::{self, Config, Endpoint, Expression, Pattern, Route};
 use crate::dialect::push_stream::headers::{self, Methods};
 use crate::dialect::push_stream::{Asked, EXPLAIN, Refusal, page};
+use crate::metrics;
 use ask::Ask;
 pub use census::Census;
 use publisher::Publisher;
@@ -86,6 +88,27 @@ impl PushStream {
     /// Whether requests to it may publish.
     pub fn publishes(&self) -> bool {
         matches!(self.kind, Kind::Publisher(_))
+    }
+
+    /// The answer to somebody who is not let in.
+    pub fn turn_away(
+        &self,
+        app: &App,
+        slot: &Slot,
+        request: &Parts,
+        captures: &Captures<'_>,
+        refusal: &error::Refusal,
+    ) -> Response<Body> {
+        let ask = Ask::new(request, slot.peer(), captures);
+        let (counter, methods) = match &self.kind {
+            Kind::Publisher(publisher) => (&app.metrics.http.publish_refused, publisher.methods()),
+            _ => (&app.metrics.http.subscribe_refused, Methods::Get),
+        };
+        metrics::add(counter, 1);
+        let mut response = refusal.response();
+        headers::no_cache(response.headers_mut());
+        self.open_to_origins(&ask, methods, &mut response);
+        response
     }
 
     /// Answers a request in whose path the route found `captures`.

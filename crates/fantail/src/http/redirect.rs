@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
 
+use super::access::Pass;
 use super::body::Body;
 use super::error::Refusal;
 use super::forward::Forwarded;
@@ -43,7 +44,7 @@ pub(super) async fn redirect(
     // or the configuration is to be put right.
     let found = app.public(slot).find_internal(host.as_deref(), &path);
     let found = found.ok_or_else(|| refusal(&format!("no route serves {target:?}")))?;
-    match &**found.action {
+    match &found.action.action {
         Action::Subscribe(route) => {
             Ok(Redirected::Done(Box::new(route.answer(app, slot, &aimed, found.rest, kept).await)))
         }
@@ -77,6 +78,8 @@ fn aim(request: &Parts, target: &str) -> Result<Parts, Refusal> {
     let path = target.starts_with('/').then(|| target.parse::<PathAndQuery>().ok()).flatten();
     let path = path.ok_or_else(|| refusal(&format!("{target:?} is not a path that begins with \"/\"")))?;
     let mut aimed = request.clone();
+    // The application has decided what its client may see. Who that is, and how long it may stay, is as it was.
+    aimed.extensions.insert(Pass { ticket: Pass::ticket_of(request), ..Pass::open() });
     aimed.uri = Uri::from(path);
     if request.method != Method::HEAD {
         aimed.method = Method::GET;

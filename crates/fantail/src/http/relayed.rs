@@ -24,6 +24,7 @@ use http::response::Parts;
 use http::{HeaderValue, Response, Version};
 
 use super::App;
+use super::access::{Guard, Pass};
 use super::body::Body;
 use super::error::Refusal;
 use super::takeover::{Errand, Slot, Subscriber, Takeover};
@@ -122,7 +123,15 @@ pub enum Way {
 
 impl Way {
     /// What a route of this number asks for, if anything.
-    pub fn new(route: &config::Route, number: usize, stream: &config::Stream, seal: &Arc<Seal>) -> Option<Self> {
+    ///
+    /// What is recorded is seen again by whoever passes `guard`.
+    pub fn new(
+        route: &config::Route,
+        number: usize,
+        stream: &config::Stream,
+        seal: &Arc<Seal>,
+        guard: Guard,
+    ) -> Option<Self> {
         let ping = route.ping.unwrap_or(stream.ping).get();
         let stall_limit = route.stall_limit.unwrap_or(stream.stall_limit).get();
         let grace = route.grace.get();
@@ -133,7 +142,7 @@ impl Way {
             return Some(Self::Share { rules, manner: Manner::shared(stream, ping, stall_limit, grace) });
         }
         route.record.then(|| Self::Record {
-            rules: record::Rules { route: number, cookies: route.record_cookies.clone().into() },
+            rules: record::Rules { route: number, cookies: route.record_cookies.clone().into(), guard },
             manner: Manner::recorded(stream, ping, stall_limit, grace, seal),
         })
     }
@@ -171,7 +180,8 @@ impl View<'_> {
             _ => Framing::Chunked,
         };
         let style = self.styles.of(request);
-        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, presence: None, errand: Errand::Stream }));
+        let (ticket, errand) = (Pass::ticket_of(request), Errand::Stream);
+        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, ticket, presence: None, errand }));
         let mut response = Response::from_parts(self.head, Body::Start(Bytes::new(), Arc::clone(slot)));
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         Ok(response)

@@ -9,11 +9,13 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRAN
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
+use super::access::Pass;
 use super::body::Body;
 use super::cors::Cors;
 use super::error::Refusal;
 use super::query::Query;
 use super::reply::Reply;
+use super::soft::Soft;
 use super::takeover::{Errand, Slot, Subscriber, Takeover};
 use super::{App, redirect, table};
 use crate::config;
@@ -37,6 +39,7 @@ pub struct Subscribe {
     start_id: bool,
     max_channels: usize,
     cors: Option<Cors>,
+    soft: Soft,
 }
 
 impl Subscribe {
@@ -62,16 +65,19 @@ impl Subscribe {
             send_buffer: stream.send_buffer.bytes(),
             unsent_low: stream.unsent_low.bytes() as u32,
         };
+        let retry = route.retry.unwrap_or(stream.retry).get();
+        let retry_jitter = route.retry_jitter.unwrap_or(stream.retry_jitter).get();
         // Checked when the configuration was read.
         let channels = route.channels.iter().filter_map(|name| ChannelName::parse(name).ok()).collect();
         Self {
             channels,
             style: Arc::new(style),
-            retry: route.retry.unwrap_or(stream.retry).get(),
-            retry_jitter: route.retry_jitter.unwrap_or(stream.retry_jitter).get(),
+            retry,
+            retry_jitter,
             start_id: route.start_id.unwrap_or(stream.start_id),
             max_channels: route.max_channels.unwrap_or(stream.max_channels),
             cors,
+            soft: Soft::new(route.soft_refusal.unwrap_or(stream.soft_refusal), retry, retry_jitter),
         }
     }
 
@@ -85,15 +91,22 @@ impl Subscribe {
         rest: &str,
         kept: &HeaderMap,
     ) -> Response<Body> {
-        let mut response = match self.grant(app, slot, request, rest, kept).await {
-            Ok(response) => response,
-            Err(refusal) => {
-                metrics::add(&app.metrics.http.subscribe_refused, 1);
-                refusal.response()
-            }
-        };
+        let granted = self.grant(app, slot, request, rest, kept).await;
+        let mut response = granted.unwrap_or_else(|refusal| self.tell(app, request, &refusal));
         self.dress(&request.headers, kept, response.headers_mut());
         response
+    }
+
+    /// The answer to a request that is refused before it gets here.
+    pub fn refuse(&self, app: &App, request: &Parts, refusal: &Refusal) -> Response<Body> {
+        let mut response = self.tell(app, request, refusal);
+        self.dress(&request.headers, &HeaderMap::new(), response.headers_mut());
+        response
+    }
+
+    fn tell(&self, app: &App, request: &Parts, refusal: &Refusal) -> Response<Body> {
+        metrics::add(&app.metrics.http.subscribe_refused, 1);
+        self.soft.answer(app, request, refusal).unwrap_or_else(|| refusal.response())
     }
 
     /// Adds what every answer says of other origins, and what is kept.
@@ -115,7 +128,7 @@ impl Subscribe {
         match request.method {
             Method::GET => {}
             Method::HEAD => {
-                self.names(rest)?;
+                app.may_subscribe(request, &self.names(rest)?)?;
                 return Ok(head(Body::empty()));
             }
             Method::OPTIONS => {
@@ -130,6 +143,8 @@ impl Subscribe {
             _ => return Err(Refusal::Method(request.method.to_string(), METHODS)),
         }
         let names = self.names(rest)?;
+        app.may_subscribe(request, &names)?;
+        let ticket = Pass::ticket_of(request);
         let query = Query::of(&request.uri);
         let start = start(app, request, query)?;
         let wait = query.span("wait")?;
@@ -144,7 +159,8 @@ impl Subscribe {
         let Some(wait) = wait else {
             let retry = super::retry_ms(self.retry, self.retry_jitter);
             let prologue = native::prologue(retry, plan.announce.filter(|_| start_id));
-            slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, presence: None, errand: Errand::Stream }));
+            let errand = Errand::Stream;
+            slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, ticket, presence: None, errand }));
             let mut response = head(Body::Start(Bytes::from(prologue), Arc::clone(slot)));
             // Not after HEAD, which has no stream that could take the connection with it.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -159,7 +175,8 @@ impl Subscribe {
         let reply = Reply::new(StatusCode::OK, None, &self.answer_headers(request, kept), keep_alive);
         let response = Box::new(move |due: Option<&Batch>| reply.with(&[&lead, due.map_or(&[][..], |due| &due.bytes)]));
         let errand = Errand::Answer { wait, keep_alive, response };
-        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing: Framing::Raw, presence: None, errand }));
+        let framing = Framing::Raw;
+        slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, ticket, presence: None, errand }));
         slot.all_said();
         // The connection drops this future when it takes the socket.
         std::future::pending().await

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use fantail_hub::{Framing, Plan};
 use parking_lot::Mutex;
 
-use crate::fanout::{Presence, Respond, Style};
+use crate::fanout::{Presence, Respond, Style, Ticket};
 pub use crate::proxy::Client;
 
 /// What is to be done with the socket.
@@ -43,6 +43,8 @@ pub struct Subscriber {
     pub style: Arc<Style>,
     /// How its frames are delimited.
     pub framing: Framing,
+    /// What it was let in with.
+    pub ticket: Ticket,
     /// Who has to know of it, if anybody.
     pub presence: Option<Box<dyn Presence>>,
     /// What it waits for.
@@ -51,9 +53,10 @@ pub struct Subscriber {
 
 impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plan, style, framing, errand, presence: _ } = self;
+        let Self { plan, style, framing, ticket, errand, presence: _ } = self;
         let mut f = f.debug_struct("Subscriber");
-        f.field("plan", plan).field("style", style).field("framing", framing).field("errand", errand);
+        f.field("plan", plan).field("style", style).field("framing", framing).field("ticket", ticket);
+        f.field("errand", errand);
         f.finish_non_exhaustive()
     }
 }

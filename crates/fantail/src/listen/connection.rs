@@ -214,7 +214,7 @@ impl Connections {
             Ok(socket) => socket,
             Err(error) => return tracing::warn!(%error, %peer, "a socket could not leave HTTP"),
         };
-        let Subscriber { plan, style, framing, presence, errand } = subscriber;
+        let Subscriber { plan, style, framing, ticket, presence, errand } = subscriber;
         let (app, tuned) = (self.shared.live.now(), past.tuned);
         let errand = match errand {
             takeover::Errand::Stream => Errand::Stream,
@@ -230,8 +230,7 @@ impl Connections {
                 Errand::Answer(Box::new(Answer { wait, response, back }))
             }
         };
-        let identity = None;
-        app.shards().attach(Attach { socket, tuned, peer, permit, plan, style, framing, identity, presence, errand });
+        app.shards().attach(Attach { socket, tuned, peer, permit, plan, style, framing, ticket, presence, errand });
     }
 
     /// Serves a socket that comes back from a shard.

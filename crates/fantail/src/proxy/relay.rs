@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
+use super::Leave;
 use super::client::Client;
 use super::exchange::Piece;
 use super::failure::Failure;
@@ -131,10 +132,12 @@ struct Relay {
     /// Wakes this when the server stops; it is asked once to do so, and then only whether it has.
     stop: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     listens: bool,
+    /// Is done when the client has to go; not asked any more once it has.
+    leave: Leave,
 }
 
 /// Passes a stream on until either end is done. `head` is the answer's, ready to be written.
-pub(super) async fn run(client: Client, head: Vec<u8>, feed: Feed, terms: Terms) {
+pub(super) async fn run(client: Client, head: Vec<u8>, feed: Feed, terms: Terms, leave: Leave) {
     let metrics = Arc::clone(&terms.metrics);
     metrics::add(&metrics.streams_ever, 1);
     metrics::add(&metrics.streams, 1);
@@ -163,6 +166,7 @@ pub(super) async fn run(client: Client, head: Vec<u8>, feed: Feed, terms: Terms)
         patience: None,
         stop,
         listens: false,
+        leave,
     };
     drop(early);
     let over = std::future::poll_fn(|cx| relay.poll(cx)).await;
@@ -195,6 +199,9 @@ impl Relay {
                 metrics::add(&self.terms.metrics.clients_left, 1);
             }
             return Poll::Ready(Ok(Over::Closed));
+        }
+        if self.doing == Doing::Streaming && self.leave.as_mut().poll(cx).is_ready() {
+            self.dismiss();
         }
         SCRATCH.with_borrow_mut(|scratch| self.move_on(cx, scratch))
     }
@@ -381,6 +388,19 @@ impl Relay {
         if self.terms.framing == Framing::Chunks && !self.terms.keeps_alive {
             self.unsent = Bytes::from_static(NO_CHUNK);
         }
+    }
+
+    /// The client has to go. It is told as at the stop where it understands that, and what it is in the middle of is cut.
+    fn dismiss(&mut self) {
+        // What its socket has not taken ends within an event, or a chunk.
+        if self.unsent.is_empty() && self.terms.comes_back && self.may_end() {
+            return self.say_farewell();
+        }
+        self.doing = Doing::Ending;
+        self.clean = false;
+        self.terms.keeps_alive = false;
+        let whole = self.unsent.is_empty() && self.terms.framing == Framing::Chunks;
+        self.unsent = if whole { Bytes::from_static(NO_CHUNK) } else { Bytes::new() };
     }
 
     /// The server stops: the client is told when to come back.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::time::Instant;
 
+use super::Leave;
 use super::client::Client;
 use super::upstream::Tunnelled;
 use crate::metrics::{self, ProxyMetrics};
@@ -21,6 +22,7 @@ pub(super) async fn run(
     head: Vec<u8>,
     upstream: Tunnelled,
     idle: Duration,
+    leave: Leave,
     metrics: Arc<ProxyMetrics>,
 ) {
     metrics::add(&metrics.tunnels, 1);
@@ -37,6 +39,7 @@ pub(super) async fn run(
     };
     let passed = tokio::select! {
         passed = pass => passed,
+        () = leave => Err(io::Error::other("the client has to go")),
         () = silence(&moved, idle) => Err(io::ErrorKind::TimedOut.into()),
     };
     if let Err(error) = passed {

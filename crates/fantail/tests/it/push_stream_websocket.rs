@@ -15,7 +15,7 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const HEAD: &str = "HTTP/1.1 101 Switching Protocols\r\nExpires: Thu, 01 Jan 1970 00:00:01 GMT\r\n\
                     Cache-Control: no-cache, no-store, must-revalidate\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-const FIELDS: [(&str, &str); 4] =
+pub(crate) const FIELDS: [(&str, &str); 4] =
     [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Key", KEY), ("Sec-WebSocket-Version", "13")];
 
 /// A client that makes its own frames.
@@ -28,7 +28,7 @@ impl Socket {
         Self::open_with(server, target, &[])
     }
 
-    fn open_with(server: &TestServer, target: &str, more: &[(&str, &str)]) -> Self {
+    pub(crate) fn open_with(server: &TestServer, target: &str, more: &[(&str, &str)]) -> Self {
         let mut client = server.public();
         client.ask("GET", target, &[&FIELDS, more].concat(), b"");
         let mut socket = Self { client };
@@ -59,7 +59,7 @@ impl Socket {
     }
 
     /// A close frame with this code and reason, and nothing behind it.
-    fn expect_close(&mut self, code: Option<u16>, reason: &str) {
+    pub(crate) fn expect_close(&mut self, code: Option<u16>, reason: &str) {
         let (first, said) = self.frame();
         let expected = code.map(|code| [&code.to_be_bytes(), reason.as_bytes()].concat()).unwrap_or_default();
         assert_eq!((first, String::from_utf8_lossy(&said)), (0x88, String::from_utf8_lossy(&expected)));
@@ -73,7 +73,7 @@ impl Socket {
     }
 
     /// Sends a masked frame.
-    fn say(&mut self, first: u8, content: &[u8]) {
+    pub(crate) fn say(&mut self, first: u8, content: &[u8]) {
         let mask = [0x12, 0x34, 0x56, 0x78];
         let mut frame = frame_head(first, content.len(), 0x80);
         frame.extend_from_slice(&mask);

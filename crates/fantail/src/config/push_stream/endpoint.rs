@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::config::{
-    Door, Expression, Padding, Pattern, PushStream, Route, Span, Variable,
+    Expression, Padding, Pattern, PushStream, Route, Span, Variable,
     error::{Problem, require},
     section::{choice, defaults},
 };
@@ -149,11 +149,6 @@ pub(in crate::config) fn validate(
             format!("has no meaning with {endpoint}, only with {}", scope.words()),
         )?;
     }
-    require(
-        route.publisher.is_none() || route.public_publish || route.listener == Door::Control,
-        key("publisher"),
-        "on the public listener lets everyone publish: set public_publish = true to allow it, or listener = \"control\"",
-    )?;
     require(
         route.channels_path.is_some(),
         key("channels_path"),
@@ -469,8 +464,8 @@ mod tests {
         let options = PUBLISHER.replace("public_publish = true\n", "");
         assert_eq!(
             loaded(&options),
-            Err("fantail.toml:4: route[0].publisher: on the public listener lets everyone publish: set public_publish = true to \
-                 allow it, or listener = \"control\""
+            Err("fantail.toml:4: route[0].publisher: on the public listener lets everyone publish: give publishers a [[key]], \
+                 name an [access.NAME] in access, set public_publish = true to allow it, or listener = \"control\""
                 .to_owned())
         );
         assert!(loaded(&format!("{options}listener = 'control'")).is_ok());

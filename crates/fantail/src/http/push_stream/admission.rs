@@ -2,6 +2,7 @@
 
 use http::Response;
 
+use super::ask::Ask;
 use super::figures::Figures;
 use super::refuse;
 use super::site::Site;
@@ -65,28 +66,35 @@ impl Admission {
     ///
     /// # Errors
     /// What is refused first.
-    pub(super) async fn admit(&self, app: &App, site: &Site, asked: &Asked) -> Result<Vec<Requested>, Refusal> {
+    pub(super) async fn admit(
+        &self,
+        app: &App,
+        site: &Site,
+        ask: &Ask<'_>,
+        asked: &Asked,
+    ) -> Result<Vec<Requested>, Refused> {
         if asked.is_empty() {
-            return Err(Refusal::NoChannel);
+            return Err(Refusal::NoChannel.into());
         }
         let mut admitted: Vec<Requested> = Vec::new();
         for requested in asked.channels(site.settings().max_channel_id_length) {
             let requested = requested?;
             let name = &requested.channel;
+            app.may_subscribe(ask.request, [name]).map_err(|denial| Refused::ByServer(denial.into()))?;
             let wildcard = self.wildcards.contains(channel_id(name));
             if self.authorized_only
                 && !wildcard
                 && Figures::of(&app.hub, name).await?.is_none_or(|figures| figures.stored() == 0)
             {
-                return Err(Refusal::NotAuthorized);
+                return Err(Refusal::NotAuthorized.into());
             }
             if let Some(most) = site.settings().max_subscribers_per_channel
                 && app.hub.find(name).is_some_and(|channel| channel.info().subscribers as usize >= most)
             {
-                return Err(Refusal::TooManySubscribers);
+                return Err(Refusal::TooManySubscribers.into());
             }
             if site.is_events_channel(name) && !self.events {
-                return Err(Refusal::EventsClosed);
+                return Err(Refusal::EventsClosed.into());
             }
             match admitted.iter_mut().find(|known| known.channel == *name) {
                 Some(known) => known.backtrack = known.backtrack.max(requested.backtrack),
@@ -95,7 +103,7 @@ impl Admission {
         }
         self.wildcards.check(admitted.iter().map(|one| channel_id(&one.channel)))?;
         if admitted.len() > self.most {
-            return Err(Refusal::TooManyChannels);
+            return Err(Refusal::TooManyChannels.into());
         }
         Ok(admitted)
     }

@@ -51,7 +51,7 @@ impl Publisher {
         self.most.min(app.hub.limits().message)
     }
 
-    fn methods(&self) -> Methods {
+    pub(super) fn methods(&self) -> Methods {
         match self.kind {
             config::Publisher::Normal => Methods::Publisher,
             config::Publisher::Admin => Methods::Admin,
@@ -66,10 +66,11 @@ impl Publisher {
         }
         let mut response = match answer {
             Ok(response) => response,
-            Err(Refused::ByDialect(refusal)) => refuse(refusal, self.methods()),
+            Err(Refused::Dialect(refusal)) => refuse(refusal, self.methods()),
+            Err(Refused::Server(refusal)) => refusal.response(),
             // What nginx refuses itself has none of the module's fields.
-            Err(Refused::ByBody(refusal)) if route.site.strict() => return nginx(refusal.status()),
-            Err(Refused::ByBody(refusal)) => {
+            Err(Refused::Body(refusal)) if route.site.strict() => return nginx(refusal.status()),
+            Err(Refused::Body(refusal)) => {
                 let mut response = empty(refusal.status());
                 closing(response.headers_mut());
                 response
@@ -90,7 +91,7 @@ impl Publisher {
         let method = &ask.request.method;
         // As nginx, which asks nobody whether it may.
         if body.size_hint().lower() > self.limit(app) as u64 {
-            return Err(Refused::ByBody(error::Refusal::TooLarge(self.limit(app))));
+            return Err(Refused::Body(error::Refusal::TooLarge(self.limit(app))));
         }
         match *method {
             Method::OPTIONS => return Ok(empty(StatusCode::OK)),
@@ -102,7 +103,7 @@ impl Publisher {
         if asked.is_empty() {
             return Err(Refusal::NoChannel.into());
         }
-        let names = self.admit(route, app, method, &asked).await?;
+        let names = self.admit(route, app, ask, &asked).await?;
         match *method {
             Method::GET => figures::answer(route, app, ask, &names).await?.ok_or(Refusal::Unknown.into()),
             Method::DELETE => self.delete(route, app, body, &names).await,
@@ -116,14 +117,15 @@ impl Publisher {
         &self,
         route: &PushStream,
         app: &App,
-        method: &Method,
+        ask: &Ask<'_>,
         asked: &Asked,
-    ) -> Result<Vec<ChannelName>, Refusal> {
-        let mut names = Vec::new();
+    ) -> Result<Vec<ChannelName>, Refused> {
+        let (method, mut names) = (&ask.request.method, Vec::new());
         for requested in asked.channels(route.site.settings().max_channel_id_length) {
             let name = requested?.channel;
+            app.may_publish(ask.request, [&name]).map_err(|denial| Refused::Server(denial.into()))?;
             if *method != Method::GET && route.site.is_events_channel(&name) {
-                return Err(Refusal::EventsChannel);
+                return Err(Refusal::EventsChannel.into());
             }
             if matches!(*method, Method::POST | Method::PUT) {
                 route.site.open(&app.hub, &name).await?;
@@ -145,7 +147,7 @@ impl Publisher {
         let event = event.map(EventName::parse).transpose().map_err(|_| Refusal::EventType)?;
         let id = field(ask, &EVENT_ID).map_err(|()| Refusal::EventId)?;
         let id = id.map(EventId::parse).transpose().map_err(|_| Refusal::EventId)?;
-        let body = read(app, body, self.limit(app)).await.map_err(Refused::ByBody)?;
+        let body = read(app, body, self.limit(app)).await.map_err(Refused::Body)?;
         if body.is_empty() {
             return Err(Refusal::Empty.into());
         }
@@ -179,7 +181,7 @@ impl Publisher {
         body: Incoming,
         names: &[ChannelName],
     ) -> Result<Response<Body>, Refused> {
-        let body = read(app, body, self.limit(app)).await.map_err(Refused::ByBody)?;
+        let body = read(app, body, self.limit(app)).await.map_err(Refused::Body)?;
         let text = if body.is_empty() {
             Text { text: route.site.settings().channel_deleted_message_text.clone(), bytes: false }
         } else {
@@ -215,21 +217,23 @@ impl Text {
 
 /// Why a request was refused.
 enum Refused {
-    ByDialect(Refusal),
+    Dialect(Refusal),
+    /// It is not let in.
+    Server(error::Refusal),
     /// Its body could not be read.
-    ByBody(error::Refusal),
+    Body(error::Refusal),
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self::ByDialect(refusal)
+        Self::Dialect(refusal)
     }
 }
 
 fn refusal_of(error: fantail_hub::PublishError) -> Refused {
     use fantail_hub::PublishError as Error;
     match error {
-        Error::TooLarge { limit, .. } => Refused::ByBody(error::Refusal::TooLarge(limit)),
+        Error::TooLarge { limit, .. } => Refused::Body(error::Refusal::TooLarge(limit)),
         Error::ReservedId | Error::UnsendableId(_) => Refusal::EventId.into(),
         Error::Channels(_) => Refusal::TooManyChannels.into(),
         Error::Journal(error) => {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use fantail_hub::{Channel, Hub};
 use http::{Method, Response};
 
+use super::PushStream;
+use super::admission::Refused;
 use super::ask::Ask;
 use super::census::Census;
 use super::figures::{self, Figures, Server};
-use super::{PushStream, refuse};
-use crate::dialect::push_stream::headers::{self, Methods};
+use crate::dialect::push_stream::headers;
 use crate::dialect::push_stream::{Refusal, Scope, Summary, Worker, channel_id};
 use crate::http::App;
 use crate::http::body::Body;
@@ -21,20 +22,26 @@ const MOST: usize = 100_000;
 /// Answers a request.
 pub(super) async fn answer(route: &PushStream, app: &App, ask: &Ask<'_>) -> Response<Body> {
     let answer = act(route, app, ask).await;
-    let mut response = answer.unwrap_or_else(|refusal| refuse(refusal, Methods::Get));
+    let mut response = answer.unwrap_or_else(|refused| refused.response());
     headers::no_cache(response.headers_mut());
     headers::server(response.headers_mut(), route.site.strict());
     response
 }
 
-async fn act(route: &PushStream, app: &App, ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+async fn act(route: &PushStream, app: &App, ask: &Ask<'_>) -> Result<Response<Body>, Refused> {
     if ask.request.method != Method::GET {
-        return Err(Refusal::Method);
+        return Err(Refusal::Method.into());
     }
-    let prefix = match route.asked(ask).scope(route.site.settings().max_channel_id_length)? {
-        Scope::Summary => return summary(route, app, ask).await,
+    let scope = route.asked(ask).scope(route.site.settings().max_channel_id_length)?;
+    let may = match &scope {
+        Scope::Channels(names) => app.may_subscribe(ask.request, names),
+        _ => app.may_subscribe_to_all(ask.request),
+    };
+    may.map_err(|denial| Refused::ByServer(denial.into()))?;
+    let prefix = match scope {
+        Scope::Summary => return Ok(summary(route, app, ask).await?),
         Scope::Channels(names) => {
-            return figures::answer(route, app, ask, &names).await?.ok_or(Refusal::Unknown);
+            return figures::answer(route, app, ask, &names).await?.ok_or(Refusal::Unknown.into());
         }
         Scope::All => String::new(),
         Scope::Prefix(prefix) => prefix,

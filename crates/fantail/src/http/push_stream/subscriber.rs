@@ -18,6 +18,7 @@ use crate::config::{self, Expression, Padding};
 use crate::dialect::native;
 use crate::dialect::push_stream::headers::{self, EVENT_STREAM, Methods};
 use crate::dialect::push_stream::{MODE, Refusal, Requested, Seen, jsonp, media_type, mode};
+use crate::http::access::Pass;
 use crate::http::body::Body;
 use crate::http::redirect;
 use crate::http::reply::Reply;
@@ -141,7 +142,7 @@ impl Subscriber {
         let site = &*route.site;
         let mode = mode(self.mode, ask.field(&MODE).map(HeaderValue::as_bytes));
         let polls = matches!(mode, config::Subscriber::Polling | config::Subscriber::LongPolling);
-        let requested = self.admission.admit(app, site, &route.asked(ask)).await?;
+        let requested = self.admission.admit(app, site, ask, &route.asked(ask)).await?;
         let query = ask.request.uri.query().unwrap_or_default();
         let callback = if polls { jsonp::callback(query, site.strict())? } else { None };
         app.has_room_for(requested.len()).map_err(Refused::ByServer)?;
@@ -178,6 +179,7 @@ impl Subscriber {
             plan: admitted.plan,
             style: self.styles.of(kind),
             framing,
+            ticket: Pass::ticket_of(ask.request),
             errand: Errand::Stream,
         }));
         let mut response = Response::new(Body::Start(Bytes::from(opening), Arc::clone(slot)));
@@ -256,6 +258,7 @@ impl Subscriber {
             plan,
             style: self.styles.of(kind),
             framing: Framing::Raw,
+            ticket: Pass::ticket_of(ask.request),
             presence,
             errand,
         }));

@@ -22,6 +22,7 @@ use crate::config::{self, Expression};
 use crate::dialect::push_stream::headers;
 use crate::dialect::push_stream::{Refusal, VERSIONS, check_handshake};
 use crate::http::App;
+use crate::http::access::Pass;
 use crate::http::body::Body;
 use crate::http::subscribe::has_body;
 use crate::http::takeover::{Slot, Takeover};
@@ -110,7 +111,7 @@ impl WebSocket {
         if admitted.is_err() {
             metrics::add(&app.metrics.http.subscribe_refused, 1);
         }
-        let session = self.session(route, app, slot, admitted.as_ref().ok());
+        let session = self.session(route, app, slot, ask, admitted.as_ref().ok());
         let plan = admitted.map(|admitted| admitted.plan);
         slot.ask(Takeover::Guest(Box::new(move |client| drop(tokio::spawn(session.run(plan, client, head))))));
         slot.watch(false);
@@ -121,26 +122,36 @@ impl WebSocket {
 
     async fn admit(&self, route: &PushStream, app: &App, ask: &Ask<'_>) -> Result<Admitted, Refused> {
         let site = &*route.site;
-        let requested = self.admission.admit(app, site, &route.asked(ask)).await?;
+        let requested = self.admission.admit(app, site, ask, &route.asked(ask)).await?;
         app.has_room_for(requested.len()).map_err(Refused::ByServer)?;
         let seen = self.start.seen(ask);
         let plan = start::plan(app, site, &requested, &seen).await?;
         Ok(Admitted { names: requested.into_iter().map(|one| one.channel).collect(), plan })
     }
 
-    fn session(&self, route: &PushStream, app: &App, slot: &Slot, admitted: Option<&Admitted>) -> Session {
-        let site = &route.site;
+    fn session(
+        &self,
+        route: &PushStream,
+        app: &App,
+        slot: &Slot,
+        ask: &Ask<'_>,
+        admitted: Option<&Admitted>,
+    ) -> Session {
+        let (site, pass) = (&route.site, Pass::of(ask.request));
         let alone = admitted.is_some_and(|admitted| admitted.names.len() == 1);
         let publishing = self.publishes.then(|| {
             let names = admitted.into_iter().flat_map(|admitted| &admitted.names);
-            let channels = names.filter(|name| !site.is_events_channel(name)).cloned().collect();
-            Publishing { site: Arc::clone(site), channels, stores: self.stores }
+            let channels: Vec<_> = names.filter(|name| !site.is_events_channel(name)).cloned().collect();
+            let denied = pass.may_publish(&channels).err();
+            Publishing { site: Arc::clone(site), channels, stores: self.stores, denied }
         });
         Session {
             roll: Arc::clone(&app.websockets),
             peer: slot.peer(),
+            identity: pass.ticket.identity.clone(),
             names: admitted.map(|admitted| admitted.names.clone().into()).unwrap_or_default(),
             presence: admitted.and_then(|admitted| site.presence(&admitted.names)),
+            leave: Box::pin(app.sessions.begin(&pass.ticket)),
             hub: Arc::clone(&app.hub),
             metrics: Arc::clone(&app.metrics),
             style: self.styles.of(Kind { polls: false, jsonp: false, alone, least: None }),

@@ -27,6 +27,7 @@ use super::source::Source;
 use super::{Joined, Manner, View, head};
 use crate::dialect::relayed::{Seal, Sealed};
 use crate::http::App;
+use crate::http::access::{Guard, Pass};
 use crate::http::body::Body;
 use crate::http::error::Refusal;
 use crate::http::takeover::Slot;
@@ -55,6 +56,8 @@ pub struct Rules {
     pub route: usize,
     /// The cookies by which clients are told apart; if none are named, all but known counters of analytics.
     pub cookies: Arc<[String]>,
+    /// What stands before the route.
+    pub guard: Guard,
 }
 
 /// What requests have in common that are one, repeated.
@@ -231,8 +234,18 @@ impl Recordings {
             Credential::after(&request.headers, &answer.headers, &rules.cookies),
         ];
         let (styles, cookies) = (Arc::clone(&manner.styles), Arc::clone(&rules.cookies));
-        let (content, forgotten) = (Content::of(request), Notify::new());
-        let recording = Arc::new(Recording { source, styles, url, token, content, cookies, credentials, forgotten });
+        let recording = Arc::new(Recording {
+            source,
+            styles,
+            url,
+            token,
+            content: Content::of(request),
+            cookies,
+            credentials,
+            guard: rules.guard.clone(),
+            ticket: Pass::ticket_of(request),
+            forgotten: Notify::new(),
+        });
         let mut kept = self.kept.lock();
         if !kept.make_room(self.most) {
             tracing::warn!(path, recordings = self.most, "an event stream is not recorded: too many are");

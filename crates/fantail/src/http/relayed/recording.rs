@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fantail_hub::{StartAt, SubscribeError};
 use http::Response;
@@ -13,7 +14,10 @@ use tokio::sync::Notify;
 use super::credential::Credential;
 use super::source::Source;
 use super::{Styles, View};
+use crate::auth::Denial;
+use crate::fanout::Ticket;
 use crate::http::App;
+use crate::http::access::{Guard, Pass};
 use crate::http::body::Body;
 use crate::http::error::Refusal;
 use crate::http::takeover::Slot;
@@ -31,6 +35,10 @@ pub(super) struct Recording {
     pub(super) cookies: Arc<[String]>,
     /// Of the first request, and as it is once its client has taken the cookies of the answer.
     pub(super) credentials: [Credential; 2],
+    /// What stands before its route.
+    pub(super) guard: Guard,
+    /// What its caller was let in with.
+    pub(super) ticket: Ticket,
     /// Told when it is not kept any more, to make room for others.
     pub(super) forgotten: Notify,
 }
@@ -39,6 +47,21 @@ impl Recording {
     /// Whether it was made for whoever sends this.
     pub(super) fn admits(&self, request: &Request) -> bool {
         self.credentials.contains(&Credential::of(&request.headers, &self.cookies))
+    }
+
+    /// Lets somebody see it again, or not: whoever may use its route. Where that is said by the route's URL alone, its own URL is
+    /// good for as long as that one.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) async fn readmit(&self, app: &App, slot: &Slot, request: &Request) -> Result<Pass, Denial> {
+        if !self.guard.is_of_the_url() {
+            return self.guard.admit(app, slot, request).await;
+        }
+        match self.ticket.ends {
+            Some(ends) if Instant::now() >= ends => Err(Denial::UrlExpired),
+            _ => Ok(Pass { ticket: self.ticket.clone(), ..Pass::open() }),
+        }
     }
 
     /// Answers a viewer that begins somewhere: 204 if the stream has ended and it has seen all of it.

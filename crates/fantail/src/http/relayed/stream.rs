@@ -47,19 +47,23 @@ impl Streams {
         request: &Request,
         token: &str,
     ) -> Result<Response<Body>, Refusal> {
-        let find = || {
+        let find = async || {
             let found = app.recordings.find(token, request);
-            found.ok_or_else(|| Refusal::NotFound(request.uri.path().to_owned()))
+            let found = found.ok_or_else(|| Refusal::NotFound(request.uri.path().to_owned()))?;
+            let pass = found.readmit(app, slot, request).await?;
+            Ok::<_, Refusal>((found, pass))
         };
         match request.method {
             Method::GET => {
-                let recording = find()?;
+                let (recording, pass) = find().await?;
                 let start = Self::start(app, request, &recording)?;
-                Ok(recording.resume(app, slot, request, start, Self::head(&recording)).await)
+                let mut request = request.clone();
+                request.extensions.insert(pass);
+                Ok(recording.resume(app, slot, &request, start, Self::head(&recording)).await)
             }
-            Method::HEAD => Ok(Response::from_parts(Self::head(&*find()?), Body::empty())),
+            Method::HEAD => Ok(Response::from_parts(Self::head(&find().await?.0), Body::empty())),
             Method::DELETE => {
-                find()?.source.stop().await;
+                find().await?.0.source.stop().await;
                 Ok(nothing())
             }
             Method::OPTIONS => {

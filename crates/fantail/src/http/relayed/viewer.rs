@@ -54,7 +54,7 @@ impl World {
         let budget = Budget::new(100, Arc::new(Semaphore::new(100)), 100);
         let proxy = Proxy::new(&config, &metrics, budget, Stopping { told, window: Duration::ZERO });
         Self {
-            app: App::new(&config, hub, None, shards, proxy, metrics, None),
+            app: App::new(&config, hub, None, shards, proxy, metrics, None).unwrap(),
             places: Arc::new(Semaphore::new(100)),
             listener,
         }
@@ -92,7 +92,7 @@ impl World {
             plan: taken.plan,
             style: taken.style,
             framing: taken.framing,
-            identity: None,
+            ticket: taken.ticket,
             presence: None,
             errand: Errand::Stream,
         });

@@ -82,7 +82,7 @@ mod tests {
     async fn patience_ends_with_a_peer_that_takes_nothing_and_not_with_a_slow_one() {
         let (ours, mut theirs) = duplex(8);
         let (roll, metrics) = (Arc::new(Roll::default()), Arc::new(Metrics::new(1)));
-        let place = roll.enter(([127, 0, 0, 1], 1).into(), [].into(), &metrics);
+        let place = roll.enter(([127, 0, 0, 1], 1).into(), None, [].into(), &metrics);
         let mut patient = Patient::new(ours, Duration::from_millis(200), Arc::clone(place.entry()));
         let blocked = || metrics::read(&metrics.websockets.blocked);
         let slow = async {

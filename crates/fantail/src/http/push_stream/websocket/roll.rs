@@ -10,7 +10,7 @@ use fantail_hub::{ChannelName, Cursor, Hub};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::fanout::Slow;
+use crate::fanout::Seen;
 use crate::metrics::{self, Metrics};
 
 /// What their ids begin with; those of subscribers in shards begin with the shard's number.
@@ -30,6 +30,8 @@ pub(super) struct Entry {
     /// When the roll began.
     began: Instant,
     peer: SocketAddr,
+    /// Who it is, where that is known.
+    identity: Option<Arc<str>>,
     channels: Box<[ChannelName]>,
     /// The first offset that it was not sent.
     next: AtomicU64,
@@ -59,6 +61,7 @@ impl Roll {
     pub(super) fn enter(
         self: &Arc<Self>,
         peer: SocketAddr,
+        identity: Option<Arc<str>>,
         channels: Box<[ChannelName]>,
         metrics: &Arc<Metrics>,
     ) -> Place {
@@ -70,6 +73,7 @@ impl Roll {
         let entry = Arc::new(Entry {
             began: self.began,
             peer,
+            identity,
             channels,
             next: AtomicU64::new(u64::MAX),
             blocked: AtomicU64::new(0),
@@ -81,7 +85,7 @@ impl Roll {
     }
 
     /// Those whose sockets have been full for longest, at most `limit`.
-    pub fn slowest(&self, hub: &Hub, limit: usize) -> Vec<Slow> {
+    pub fn slowest(&self, hub: &Hub, limit: usize) -> Vec<Seen> {
         let mut blocked: Vec<_> = {
             let entries = self.entries.lock();
             let since = entries.iter().map(|(number, entry)| (entry.blocked.load(Ordering::Relaxed), *number, entry));
@@ -130,7 +134,7 @@ impl Entry {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
 
-    fn describe(&self, hub: &Hub, number: u64, since: u64) -> Slow {
+    fn describe(&self, hub: &Hub, number: u64, since: u64) -> Seen {
         let next = self.next.load(Ordering::Relaxed);
         let (mut behind_messages, mut behind_bytes) = (0, 0);
         for channel in self.channels.iter().filter_map(|name| hub.find(name)) {
@@ -141,10 +145,10 @@ impl Entry {
                 }
             });
         }
-        Slow {
+        Seen {
             id: format!("{PREFIX}{number}"),
             peer: self.peer.to_string(),
-            identity: None,
+            identity: self.identity.as_deref().map(str::to_owned),
             channels: self.channels.iter().map(ToString::to_string).collect(),
             behind_messages,
             behind_bytes,
@@ -196,7 +200,7 @@ mod tests {
             hub.publish(publish).await.unwrap();
         }
         let (roll, metrics) = (Arc::new(Roll::default()), Arc::new(Metrics::new(1)));
-        let enter = |port| roll.enter(peer(port), [name.clone()].into(), &metrics);
+        let enter = |port| roll.enter(peer(port), None, [name.clone()].into(), &metrics);
         let (first, second, third) = (enter(1), enter(2), enter(3));
         let ids = || roll.slowest(&hub, 2).into_iter().map(|slow| slow.id).collect::<Vec<_>>();
         let counted = || metrics::read(&metrics.websockets.blocked);
@@ -224,7 +228,8 @@ mod tests {
     #[tokio::test]
     async fn roll_ends_the_one_that_is_named() {
         let (roll, metrics) = (Arc::new(Roll::default()), Arc::new(Metrics::new(1)));
-        let (one, other) = (roll.enter(peer(1), [].into(), &metrics), roll.enter(peer(2), [].into(), &metrics));
+        let (one, other) =
+            (roll.enter(peer(1), None, [].into(), &metrics), roll.enter(peer(2), None, [].into(), &metrics));
         for id in ["ws-3", "ws-", "2", "0-2", "ws-2x", ""] {
             assert!(!roll.end(id), "{id}");
         }

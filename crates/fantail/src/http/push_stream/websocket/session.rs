@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +24,10 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 use super::super::Site;
 use super::patient::Patient;
 use super::roll::{Entry, Roll};
+use crate::auth::Denial;
 use crate::dialect::push_stream::Refusal;
 use crate::fanout::{Presence, Style};
+use crate::http::sessions::Leave;
 use crate::metrics::{self, Metrics};
 use crate::proxy::Client;
 
@@ -42,6 +44,8 @@ type Socket = WebSocketStream<Patient<TcpStream>>;
 pub(super) struct Session {
     pub(super) roll: Arc<Roll>,
     pub(super) peer: SocketAddr,
+    /// Who it is, where that is known.
+    pub(super) identity: Option<Arc<str>>,
     /// Its channels, if it was let in.
     pub(super) names: Box<[ChannelName]>,
     pub(super) hub: Arc<Hub>,
@@ -52,6 +56,8 @@ pub(super) struct Session {
     /// What becomes of what it says; nothing does by default.
     pub(super) publishing: Option<Publishing>,
     pub(super) presence: Option<Box<dyn Presence>>,
+    /// Is done when the client has to go.
+    pub(super) leave: Pin<Box<Leave>>,
     pub(super) strict: bool,
     /// The largest message it may send, in bytes.
     pub(super) most: usize,
@@ -64,6 +70,8 @@ pub(super) struct Publishing {
     pub(super) site: Arc<Site>,
     pub(super) channels: Vec<ChannelName>,
     pub(super) stores: bool,
+    /// Why it is not.
+    pub(super) denied: Option<Denial>,
 }
 
 /// How a session comes to its end.
@@ -100,7 +108,7 @@ impl Session {
     /// Serves a client that is to be told `head` first: with what it was let in to, or with why it was not.
     pub(super) async fn run(mut self, admitted: Result<Plan, Refusal>, client: Client, head: Vec<u8>) {
         let Client { mut socket, early, place, .. } = client;
-        let entered = self.roll.enter(self.peer, std::mem::take(&mut self.names), &self.metrics);
+        let entered = self.roll.enter(self.peer, self.identity.take(), std::mem::take(&mut self.names), &self.metrics);
         let entry = entered.entry();
         let (limit, metrics) = (self.style.stall_limit, Arc::clone(&self.metrics));
         if let Err(error) = socket.write_all(&head).await {
@@ -202,6 +210,7 @@ impl Session {
                 }
                 () = until(over) => return Err(Over::Done),
                 () = entry.ended() => return Err(Over::Done),
+                () = &mut self.leave => return Err(Over::Done),
                 said = socket.next() => match said {
                     None => return Err(Over::Left),
                     Some(said) => self.hear(said?).await?,
@@ -265,6 +274,9 @@ impl Session {
 impl Publishing {
     /// Publishes to all channels, in order.
     async fn publish(&self, hub: &Hub, text: &str) -> Result<(), Over> {
+        if let Some(denial) = &self.denied {
+            return Err(Over::Refused(CloseCode::Policy, close_reason(&denial.to_string())));
+        }
         for name in &self.channels {
             // One that was deleted since is begun anew, as by any other publisher.
             let opened = self.site.open(hub, name).await;
@@ -289,6 +301,12 @@ impl Publishing {
         }
         Ok(())
     }
+}
+
+/// As much of a text as the frame of a close has room for (RFC 6455 §5.5).
+fn close_reason(text: &str) -> String {
+    const ROOM: usize = 123;
+    text[..text.floor_char_boundary(ROOM)].to_owned()
 }
 
 /// Sends each message as a frame.

@@ -18,12 +18,12 @@ const LARGEST: u64 = 1 << 20;
 
 /// A file and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TemplateFile {
+pub struct TextFile {
     path: PathBuf,
     text: Vec<u8>,
 }
 
-impl TemplateFile {
+impl TextFile {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -51,7 +51,7 @@ impl TemplateFile {
     }
 }
 
-impl std::str::FromStr for TemplateFile {
+impl std::str::FromStr for TextFile {
     type Err = String;
 
     fn from_str(path: &str) -> Result<Self, String> {
@@ -62,19 +62,19 @@ impl std::str::FromStr for TemplateFile {
     }
 }
 
-impl Serialize for TemplateFile {
+impl Serialize for TextFile {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.path.to_string_lossy())
     }
 }
 
-impl<'de> Deserialize<'de> for TemplateFile {
+impl<'de> Deserialize<'de> for TextFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         text::deserialize(deserializer)
     }
 }
 
-impl Setting for TemplateFile {
+impl Setting for TextFile {
     const KIND: Kind = Kind::Value { name: "path", allowed: "the path of a file", text: true };
 }
 
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn template_file_is_read_from_beside_the_configuration() {
+    fn text_file_is_read_from_beside_the_configuration() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("head.html"), b"<html>\xff\n").unwrap();
         let config = loaded(directory.path(), "head.html").unwrap();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn template_file_that_cannot_be_read_is_named_with_its_line() {
+    fn text_file_that_cannot_be_read_is_named_with_its_line() {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().display();
         fs::write(directory.path().join("large"), vec![b'a'; (1 << 20) + 1]).unwrap();
