@@ -301,12 +301,7 @@ impl App {
             control_door: ControlDoor::new(&config.control, accesses.publishers()),
             accesses,
             sessions,
-            // The key was checked when the configuration was read.
-            signer: config
-                .proxy
-                .grip_key
-                .as_ref()
-                .and_then(|key| Signer::new(key.expose(), &config.proxy.grip_issuer).ok()),
+            signer: signer(config),
             holds: Holds::new(&config.stream),
             body_timeout: config.listen.body_timeout.get(),
             max_subscriptions: config.hub.subscriptions,
@@ -566,6 +561,12 @@ impl App {
 /// What stands before the token in the URL of a recorded stream.
 fn streams(config: &Config) -> String {
     format!("{}stream/", config.native.prefix)
+}
+
+/// Signs for applications that speak GRIP, if there is a key for it.
+fn signer(config: &Config) -> Option<Signer> {
+    // It was checked when the configuration was read.
+    Signer::new(config.proxy.grip_key.as_ref()?.expose(), &config.proxy.grip_issuer).ok()
 }
 
 /// A reconnection time with a random part, so that clients which were cut off together come back apart; in milliseconds.
