@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fantail_hub::{Batch, Framing, Hub, Plan, Profile};
+use fantail_hub::{Batch, ChannelName, Framing, Hub, Plan, Profile};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::metrics::{Metrics, ShardMetrics};
@@ -97,8 +97,18 @@ pub struct Answer {
     pub wait: Duration,
     /// The whole response, head and all, around what is due.
     pub response: Respond,
-    /// Takes the socket back; `None` closes it instead.
-    pub back: Option<TakeBack>,
+    /// Where the socket goes then; `None` closes it.
+    pub back: Option<Box<Back>>,
+}
+
+/// How a socket goes back, once its answer is written and its next request has come.
+pub struct Back {
+    /// Takes it.
+    pub take: TakeBack,
+    /// Its next request is there.
+    pub called: bool,
+    /// How long it may wait for one.
+    pub idle: Duration,
 }
 
 /// Makes a whole response around what is due, unframed; around nothing when nothing came in time.
@@ -109,15 +119,19 @@ pub trait Presence: Send {
     /// The subscriber stays: it streams, or nothing was due and it waits. Not called for a request that is answered at once.
     /// Called by a shard's thread, so it must only take a note.
     fn came(&mut self);
+    /// It does not listen to this channel any more, and stays in its others. Called as above.
+    fn left(&mut self, channel: &ChannelName);
 }
 
-/// Takes a socket that a shard is done with, and its place among the connections.
-pub type TakeBack = Box<dyn FnOnce(TcpStream, OwnedSemaphorePermit) + Send>;
+/// Takes a socket that a shard is done with, its place among the connections, and what was read of it.
+pub type TakeBack = Box<dyn FnOnce(TcpStream, OwnedSemaphorePermit, Bytes) + Send>;
 
 /// A subscriber on its way into a shard.
 pub struct Attach {
     /// The socket, non-blocking.
     pub socket: TcpStream,
+    /// It was in a shard before, and so its options are set.
+    pub tuned: bool,
     /// Who is at its other end.
     pub peer: SocketAddr,
     /// Its place among the connections; given back when it goes.
@@ -148,9 +162,9 @@ impl Attach {
     }
 }
 
-/// A subscriber, as statistics name it.
+/// A subscriber as statistics name it: one that cannot keep up, or one that was asked for.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Seen {
+pub struct Slow {
     /// What `POST /subscribers/{id}/end` takes.
     pub id: String,
     /// Its address.
@@ -222,8 +236,8 @@ impl Shards {
     }
 
     /// The subscribers whose sockets have been full for longest, at most `limit`.
-    pub async fn slowest(&self, limit: usize) -> Vec<Seen> {
-        let mut all: Vec<Seen> = Vec::new();
+    pub async fn slowest(&self, limit: usize) -> Vec<Slow> {
+        let mut all: Vec<Slow> = Vec::new();
         for inbox in &self.inboxes {
             let (answer, wait) = oneshot::channel();
             // A shard that has stopped drops the sender; likewise below.
@@ -245,8 +259,8 @@ impl Shards {
     }
 
     /// The subscribers of this identity, at most `limit`.
-    pub async fn known_as(&self, identity: &Arc<str>, limit: usize) -> Vec<Seen> {
-        let mut all: Vec<Seen> = Vec::new();
+    pub async fn known_as(&self, identity: &Arc<str>, limit: usize) -> Vec<Slow> {
+        let mut all: Vec<Slow> = Vec::new();
         for inbox in &self.inboxes {
             let (answer, wait) = oneshot::channel();
             let _ = inbox.send(Command::KnownAs(Arc::clone(identity), limit, answer));
@@ -330,8 +344,9 @@ mod tests {
             let bytes = due.map_or(0, |batch| batch.bytes.len());
             format!("answered with {bytes} bytes").into_bytes()
         });
-        let back: TakeBack = Box::new(|_, _| unreachable!("nobody takes a socket back at the stop"));
-        let answer = Answer { wait: Duration::from_mins(1), response, back: Some(back) };
+        let take: TakeBack = Box::new(|_, _, _| unreachable!("nobody takes a socket back at the stop"));
+        let back = Some(Box::new(Back { take, called: false, idle: Duration::ZERO }));
+        let answer = Answer { wait: Duration::from_mins(1), response, back };
         [(Errand::Stream, "9\r\nretry: 0\n\r\n0\r\n\r\n"), (Errand::Answer(Box::new(answer)), "answered with 0 bytes")]
     }
 
@@ -367,17 +382,8 @@ mod tests {
         let permit = Arc::clone(places).acquire_owned().await.unwrap();
         let plan = hub.plan(&[ChannelName::parse("a").unwrap()], StartAt::Live).await.unwrap();
         let style = Arc::new(style);
-        shards.attach(Attach {
-            socket,
-            peer,
-            permit,
-            plan,
-            style,
-            framing,
-            ticket: Ticket::default(),
-            presence,
-            errand,
-        });
+        let (tuned, ticket) = (false, Ticket::default());
+        shards.attach(Attach { socket, tuned, peer, permit, plan, style, framing, ticket, presence, errand });
         client
     }
 
@@ -505,6 +511,10 @@ mod tests {
     impl Presence for Notes {
         fn came(&mut self) {
             self.1.send(format!("{} came", self.0)).unwrap();
+        }
+
+        fn left(&mut self, channel: &ChannelName) {
+            self.1.send(format!("{} left {channel}", self.0)).unwrap();
         }
     }
 

@@ -59,7 +59,7 @@ use error::{Refusal, json};
 use forward::{Forward, Forwarded};
 use hold::Holds;
 use publish::Publish;
-use push_stream::{PushStream, Site};
+use push_stream::{PushStream, Roll, Site};
 use query::Query;
 use relayed::record::Recordings;
 use relayed::share::Shares;
@@ -131,6 +131,10 @@ pub struct App {
     publishing: Arc<AtomicUsize>,
     shares: Arc<Shares>,
     recordings: Arc<Recordings>,
+    /// Those who subscribe over a WebSocket, in no shard.
+    websockets: Arc<Roll>,
+    /// There is a route for them.
+    has_websockets: bool,
 }
 
 /// What the routes of one configuration hand to those of the next.
@@ -145,6 +149,7 @@ struct Lasting {
     shares: Arc<Shares>,
     recordings: Arc<Recordings>,
     sessions: Arc<Sessions>,
+    websockets: Arc<Roll>,
 }
 
 /// Counts a publish request while it is being answered.
@@ -188,6 +193,7 @@ impl App {
             shares: Arc::default(),
             recordings: Arc::new(Recordings::new(streams(config))),
             sessions: Arc::default(),
+            websockets: Arc::default(),
         };
         Self::build(config, lasting, proxy, site)
     }
@@ -208,13 +214,14 @@ impl App {
             shares: Arc::clone(&self.shares),
             recordings: Arc::clone(&self.recordings),
             sessions: Arc::clone(&self.sessions),
+            websockets: Arc::clone(&self.websockets),
         };
         Self::build(config, lasting, proxy, site)
     }
 
     fn build(config: &Config, lasting: Lasting, proxy: Proxy, site: Option<&Arc<Site>>) -> Result<Self, AccessError> {
-        let Lasting { hub, disk, shards, metrics, started, stopping, publishing, shares, recordings, sessions } =
-            lasting;
+        let Lasting { hub, disk, shards, metrics, started, stopping, publishing, shares, .. } = lasting;
+        let (recordings, sessions, websockets) = (lasting.recordings, lasting.sessions, lasting.websockets);
         let accesses = Accesses::new(config, &proxy)?;
         let subscribe = |route: &config::Route, door: Door| {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
@@ -311,6 +318,8 @@ impl App {
             publishing,
             shares,
             recordings,
+            websockets,
+            has_websockets: config.route.iter().any(|route| route.subscriber == Some(config::Subscriber::WebSocket)),
         })
     }
 
@@ -550,7 +559,7 @@ impl App {
         if request.method != Method::POST {
             return Err(Refusal::Method(request.method.to_string(), "POST"));
         }
-        if self.shards.end(id).await {
+        if self.websockets.end(id) || self.shards.end(id).await {
             Ok(json(&serde_json::json!({ "ended": id })))
         } else {
             Err(Refusal::NoSubscriber(id.to_owned()))

@@ -21,7 +21,9 @@ pub struct ShardMetrics {
     pub subscribers: Number,
     /// Channels that they listen to, counted once for each subscriber.
     pub subscriptions: Number,
-    /// Of these, whose sockets are full.
+    /// Connections that were answered and have not asked again.
+    pub resting: Number,
+    /// Of the subscribers, whose sockets are full.
     pub blocked: Number,
     /// Channels that they listen to.
     pub rooms: Number,
@@ -187,6 +189,8 @@ pub struct WebSocketMetrics {
     pub open: Number,
     /// Channels that they listen to, counted once for each of them.
     pub subscriptions: Number,
+    /// Sockets that are full.
+    pub blocked: Number,
     /// sockets ever.
     pub opened: Number,
     /// Messages handed to them.
@@ -309,9 +313,12 @@ impl Metrics {
     pub fn figures(&self, hub: &Hub, disk: Option<&DiskJournal>) -> Vec<Figure> {
         use Grows::{AndShrinks, Only};
         type Of = fn(&ShardMetrics) -> &Number;
-        let by_shard: [(&'static str, &'static str, Grows, Of); 17] = [
+        let by_shard: [(&'static str, &'static str, Grows, Of); 18] = [
             ("subscribers", "subscribers at present", AndShrinks, |s| &s.subscribers),
             ("subscriptions", "channels listened to, once per subscriber", AndShrinks, |s| &s.subscriptions),
+            ("resting_connections", "connections whose polls were answered and that may ask again", AndShrinks, |s| {
+                &s.resting
+            }),
             ("blocked_subscribers", "subscribers whose sockets are full", AndShrinks, |s| &s.blocked),
             ("subscribed_channels", "channels that have subscribers", AndShrinks, |s| &s.rooms),
             ("deliveries", "messages handed to sockets, once per subscriber", Only, |s| &s.deliveries),
@@ -380,6 +387,7 @@ impl Metrics {
                 ("broken_streams", "shared or recorded streams that broke off", Only, read(&relayed.broken)),
                 ("websockets", "WebSockets of subscribers at present", AndShrinks, read(&sockets.open)),
                 ("websocket_subscriptions", "channels they listen to", AndShrinks, read(&sockets.subscriptions)),
+                ("blocked_websockets", "WebSockets whose sockets are full", AndShrinks, read(&sockets.blocked)),
                 ("websockets_opened", "WebSockets of subscribers that came", Only, read(&sockets.opened)),
                 ("websocket_deliveries", "messages handed to WebSockets", Only, read(&sockets.deliveries)),
                 ("websocket_pings", "pings sent to WebSockets", Only, read(&sockets.pings)),

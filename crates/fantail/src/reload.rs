@@ -58,8 +58,9 @@ impl Reloader {
     pub fn reload(&self, config: &Config) -> Result<Vec<String>, ReloadError> {
         let waiting = at_the_start(&self.started, config);
         let mut config = config.clone();
-        // Routes are at the addresses that there are.
+        // Routes are at the addresses that there are, and what is said to wait does.
         config.listen = self.started.listen.clone();
+        config.hub = self.started.hub.clone();
         config.native.prefix.clone_from(&self.started.native.prefix);
         let site = match &self.site {
             Some(site) => Some(site.renewed(kept(&self.started.push_stream, &config.push_stream))),

@@ -78,6 +78,11 @@ pub trait Render: Send + Sync {
     fn closes(&self, _channel: &ChannelName, _message: &Message) -> bool {
         false
     }
+    /// Whether a subscriber that has been told of a channel's end leaves it, and hears nothing of what goes on there: see
+    /// [`Batch::left`].
+    fn leaves_ends(&self) -> bool {
+        false
+    }
     /// Whether an end behind which the channel went on is kept from those who ask for the past.
     fn forgets_ends(&self) -> bool {
         false
@@ -156,6 +161,17 @@ impl Progress {
         self.cursor.next().max(lower.unwrap_or(0))
     }
 
+    /// The channel at `index` is none of the subscription's any more; those behind it move up.
+    pub fn leave(&mut self, index: usize) {
+        if let Some(start) = &mut self.start
+            && index < start.lower.len()
+        {
+            let mut lower = std::mem::take(&mut start.lower).into_vec();
+            lower.remove(index);
+            start.lower = lower.into();
+        }
+    }
+
     /// The moment at which a subscription began that asked for the past: transient messages from before are not part of that.
     fn past(&self) -> Offset {
         self.start.as_ref().map_or(Offset(0), |start| start.until)
@@ -183,6 +199,9 @@ pub struct Batch {
     pub ends: bool,
     /// The last frame is the last of the connection; see [`Render::closes`].
     pub closes: bool,
+    /// The last frame is the end of this channel, which the subscriber leaves with it: whoever sends it sees to that, by
+    /// [`Progress::leave`] too. See [`Render::leaves_ends`].
+    pub left: Option<ChannelName>,
     /// More was due than fitted.
     pub full: bool,
     /// The lowest cursor that is due exactly this; see [`Batch::suits`].
@@ -214,6 +233,7 @@ impl Batch {
             gaps: 0,
             ends: false,
             closes: false,
+            left: None,
             full: false,
             lowest: next,
             highest: next,
@@ -471,6 +491,8 @@ impl Gatherer {
             debug_assert_eq!(place, index, "a channel is given with its place");
             channel.name()
         };
+        let leaves = profile.render.leaves_ends();
+        let left = |index: usize, message: &Message| (leaves && message.kind().ends()).then(|| name(index).clone());
         let mut items = self.items.iter().peekable();
         let mut gaps = 0;
         while let Some(item) = items.next() {
@@ -510,6 +532,7 @@ impl Gatherer {
                     batch.last = Some((item.at, message.time()));
                     batch.ends = message.kind().ends();
                     batch.closes = profile.render.closes(name(item.channel), message);
+                    batch.left = left(item.channel, message);
                     batch.full = items.peek().is_some();
                     self.content = Vec::new();
                     self.items.clear();
@@ -533,9 +556,10 @@ impl Gatherer {
                 batch.last = Some((item.at, message.time()));
                 batch.ends |= message.kind().ends();
                 batch.closes = profile.render.closes(name(item.channel), message);
+                batch.left = left(item.channel, message);
             }
             batch.frames.push(Frame { end: out.len(), next });
-            if batch.closes {
+            if batch.closes || batch.left.is_some() {
                 batch.full = items.peek().is_some();
                 break;
             }

@@ -10,6 +10,7 @@ use crate::gather::{Batch, Framing, Gathered, Gatherer, Pages, Profile, Progress
 use crate::history;
 use crate::hub::Hub;
 use crate::journal::ReadError;
+use crate::name::ChannelName;
 use crate::position::Position;
 use crate::tail::Tail;
 
@@ -106,8 +107,18 @@ impl Subscription {
         if let Gathered::Due(batch) = &gathered {
             self.progress.advance(batch.next());
             self.closed = batch.closes;
+            if let Some(left) = &batch.left {
+                self.leave(left);
+            }
         }
         gathered
+    }
+
+    fn leave(&mut self, name: &ChannelName) {
+        let Some(index) = self.channels.iter().position(|channel| channel.name() == name) else { return };
+        let channel = self.channels.remove(index);
+        self.hub.unwatch(&channel, &self.watcher, 0);
+        self.progress.leave(index);
     }
 
     /// Waits for what is due; `None` when all channels have ended and all was taken, or when a message closed it.

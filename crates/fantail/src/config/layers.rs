@@ -599,6 +599,30 @@ mod tests {
     }
 
     #[test]
+    fn listener_that_cannot_be_is_refused_with_its_line() {
+        for (text, message) in [
+            (
+                "[listen]\npublic = ['127.0.0.1:80', '0.0.0.0:80']\n",
+                "2: listen.public: 0.0.0.0:80 collides with 127.0.0.1:80, expected another port",
+            ),
+            (
+                "[[route]]\npath = '/a/{channel}'\nat = ['127.0.0.1:1']\n",
+                "3: route[0].at: 127.0.0.1:1 is not one of listen.public, which is 127.0.0.1:8080",
+            ),
+            (
+                "[[route]]\npath = '/a/{channel}'\nlistener = 'control'\nat = ['127.0.0.1:8080']\n",
+                "4: route[0].at: is for the public listener; the control listener has one address",
+            ),
+            (
+                "[control]\nlisten = 'off'\n[[route]]\npath = '/a/{channel}'\nlistener = 'control'\n",
+                "5: route[0].listener: is \"control\", and control.listen = \"off\"",
+            ),
+        ] {
+            assert_eq!(file_error(text), format!("fantail.toml:{message}"));
+        }
+    }
+
+    #[test]
     fn forbidden_value_in_a_file_names_its_line() {
         let route = "is required, such as \"/live/{channels...}\"";
         for (text, error) in [

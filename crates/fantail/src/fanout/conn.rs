@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::room::Seats;
 use super::wheel::Ticks;
-use super::{Answer, Presence, Style};
+use super::{Answer, Back, Presence, Style};
 
 /// What a connection is doing.
 pub(super) enum Doing {
@@ -20,8 +20,10 @@ pub(super) enum Doing {
     Streaming,
     /// It waits for a single answer.
     Waiting(Box<Answer>),
-    /// Its answer is being written; then the socket goes back.
+    /// Its answer is being written; then it rests.
     Answering(Box<Answer>),
+    /// It is answered and no subscriber any more. With its next request the socket goes back.
+    Resting(Box<Back>),
     /// Its last bytes are being written; then it is shut down.
     Ending,
     /// Everything is written and said; the peer is expected to close.

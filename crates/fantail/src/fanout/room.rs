@@ -35,6 +35,14 @@ impl Seats {
         }
     }
 
+    /// Takes one out.
+    pub(super) fn take(&mut self, index: usize) -> Seat {
+        let mut seats = self.as_slice().to_vec();
+        let seat = seats.remove(index);
+        *self = Self::Many(seats.into());
+        seat
+    }
+
     /// Notes that this connection's place in `room` is now another.
     pub(super) fn moved(&mut self, room: u32, place: u32) {
         let seat = self.as_mut_slice().iter_mut().find(|seat| seat.room == room);

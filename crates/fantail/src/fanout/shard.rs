@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::mem;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fantail_hub::gather::{Pages, missing};
 use fantail_hub::subscription::{has_ended, is_broken};
-use fantail_hub::{Batch, Channel, Framing, Gatherer, Hub, Watcher};
+use fantail_hub::{Batch, Channel, ChannelName, Framing, Gatherer, Hub, Watcher};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use tokio::runtime::Handle;
@@ -24,13 +25,18 @@ use super::inbox::{Command, Inbox, Letters};
 use super::replay::{Reader, Replay};
 use super::room::{Rooms, Seat, Seats};
 use super::wheel::{TICK, Ticks, Wheel, ticks};
-use super::{AtStop, Attach, Errand, Farewell, NO_CHUNK, Seen, Style, format_id, last_words};
+use super::{AtStop, Attach, Errand, Farewell, NO_CHUNK, Slow, Style, format_id, last_words};
 use crate::metrics::{self, ShardMetrics};
 
 /// Members served before the shard looks up: well under a millisecond of work.
 const SLICE: usize = 128;
 /// Commands obeyed before the shard looks up: when everybody comes back at once, those who are there do not wait for it.
 const ARRIVALS: usize = 32;
+/// Connections that go back with their next request before the shard looks up, while channels are walked: HTTP may have to share
+/// the shard's core, and who still waits for an answer comes first.
+const RETURNS: usize = 8;
+/// What is read of such a request; HTTP reads the rest.
+const REQUEST: usize = 4 << 10;
 /// Writes to one connection in a row, before others have their turn.
 const BURST: usize = 4;
 /// How long the peer of an ended stream is given to close.
@@ -98,6 +104,8 @@ struct Shard {
     walks: VecDeque<u32>,
     /// Connections that have more to be sent and whose sockets take it.
     ready: VecDeque<u32>,
+    /// Connections at rest whose next request has come, by their keys and numbers.
+    returning: VecDeque<(u32, u64)>,
     wheel: Wheel,
     started: Instant,
     now: Ticks,
@@ -130,6 +138,7 @@ impl Shard {
             commands: VecDeque::new(),
             walks: VecDeque::new(),
             ready: VecDeque::new(),
+            returning: VecDeque::new(),
             wheel: Wheel::new(),
             started: Instant::now(),
             now: 0,
@@ -172,6 +181,7 @@ impl Shard {
             }
             self.serve_ready();
             self.walk();
+            self.give_back();
             self.wheel.take(self.now, &mut due);
             for (key, at) in due.drain(..) {
                 self.tend(key, at);
@@ -192,7 +202,8 @@ impl Shard {
 
     /// How long to sleep: not at all while there is work, else until the next deadline.
     fn timeout(&mut self) -> Option<Duration> {
-        if !self.walks.is_empty() || !self.ready.is_empty() || !self.commands.is_empty() {
+        let work = [self.walks.is_empty(), self.ready.is_empty(), self.commands.is_empty(), self.returning.is_empty()];
+        if work.contains(&false) {
             return Some(Duration::ZERO);
         }
         self.batches.clear();
@@ -336,13 +347,22 @@ impl Shard {
                 metrics::add(&self.metrics.sent_bytes, sent as u64);
                 // A gap may stand for an end that is no longer kept.
                 let may_end = batch.ends || batch.gaps > 0;
-                conn.closing = batch.closes && conn.progress.cursor() == batch.next();
+                let whole = conn.progress.cursor() == batch.next();
+                conn.closing = batch.closes && whole;
+                let left = batch.left.as_ref().filter(|_| whole);
+                if let Some(left) = left {
+                    self.leave_channel(key, left);
+                }
+                let conn = &self.conns[key as usize];
                 if wrote == Wrote::Some {
                     self.blocked(key);
                 } else if conn.closing {
                     self.end(key);
                 } else if may_end && self.has_ended(key) {
                     self.end_as_its_channels(key);
+                } else if left.is_some() {
+                    // Pages that were read for it count its channels as they were.
+                    self.queue(key);
                 } else {
                     return true;
                 }
@@ -354,7 +374,7 @@ impl Shard {
 
     /// Lets a connection have its turn again soon; it stands in the queue once.
     fn queue(&mut self, key: u32) {
-        if !std::mem::replace(&mut self.conns[key as usize].queued, true) {
+        if !mem::replace(&mut self.conns[key as usize].queued, true) {
             self.ready.push_back(key);
         }
     }
@@ -374,11 +394,25 @@ impl Shard {
     /// Something happened on a socket.
     fn attend(&mut self, key: u32, gone: bool, readable: bool, writable: bool) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
+        match &mut conn.doing {
+            // What such a client sends is its next request: it stays in the kernel until the socket goes back.
+            Doing::Waiting(answer) | Doing::Answering(answer) => {
+                if let Some(back) = answer.back.as_mut().filter(|_| readable) {
+                    back.called = true;
+                }
+            }
+            Doing::Resting(back) => {
+                if (readable || gone) && !mem::replace(&mut back.called, true) {
+                    self.returning.push_back((key, conn.number));
+                }
+                return;
+            }
+            Doing::Streaming | Doing::Ending | Doing::Closing => {}
+        }
         if gone {
             let why = if matches!(conn.doing, Doing::Closing) { Why::Ended } else { Why::Left };
             return self.remove(key, why);
         }
-        // What a waiting client sends early is its next request: it stays in the kernel until the socket goes back.
         if readable && !matches!(conn.doing, Doing::Waiting(_) | Doing::Answering(_)) && !drain(&mut conn.socket) {
             return self.remove(key, Why::Failed);
         }
@@ -400,7 +434,7 @@ impl Shard {
         let conn = &mut self.conns[key as usize];
         match conn.doing {
             Doing::Ending => self.close(key),
-            Doing::Answering(_) => self.give_back(key),
+            Doing::Answering(_) => self.rest(key),
             Doing::Streaming => match &self.stopping {
                 Some((farewell, _)) if conn.style.at_stop != AtStop::GoesOn => {
                     let farewell = *farewell;
@@ -414,7 +448,7 @@ impl Shard {
                     self.queue(key);
                 }
             },
-            Doing::Waiting(_) | Doing::Closing => {}
+            Doing::Waiting(_) | Doing::Resting(_) | Doing::Closing => {}
         }
     }
 
@@ -437,6 +471,7 @@ impl Shard {
                 Doing::Streaming if self.stopping.is_none() => {}
                 Doing::Streaming | Doing::Ending | Doing::Answering(_) => return self.remove(key, Why::Cut),
                 Doing::Closing => return self.remove(key, Why::Ended),
+                Doing::Resting(_) => return drop(self.take_out(key)),
             }
         }
         let silent = self.now - conn.last_write;
@@ -521,8 +556,8 @@ impl Shard {
     }
 
     fn attach(&mut self, attach: Attach) {
-        let Attach { socket, peer, permit, plan, style, framing, ticket, presence, errand } = attach;
-        if let Err(error) = tune(&socket, &style) {
+        let Attach { socket, tuned, peer, permit, plan, style, framing, ticket, presence, errand } = attach;
+        if !tuned && let Err(error) = tune(&socket, &style) {
             tracing::debug!(%error, %peer, "cannot set a socket's options");
         }
         let key = self.conns.vacant_key() as u32;
@@ -657,6 +692,7 @@ impl Shard {
             Doing::Streaming if !conn.is_blocked() && conn.style.at_stop == AtStop::GoesOn => self.break_off(key),
             Doing::Streaming if !conn.is_blocked() => self.end(key),
             Doing::Waiting(_) => self.answer(key, None),
+            Doing::Resting(_) => drop(self.take_out(key)),
             // Its socket takes nothing: there is no polite way.
             _ => self.remove(key, Why::Ended),
         }
@@ -665,7 +701,7 @@ impl Shard {
     /// Gives a waiting request its answer.
     fn answer(&mut self, key: u32, batch: Option<&Batch>) {
         let conn = &mut self.conns[key as usize];
-        let Doing::Waiting(answer) = std::mem::replace(&mut conn.doing, Doing::Closing) else {
+        let Doing::Waiting(answer) = mem::replace(&mut conn.doing, Doing::Closing) else {
             unreachable!("only a waiting connection is answered")
         };
         let response = (answer.response)(batch);
@@ -674,21 +710,54 @@ impl Shard {
         metrics::add(&self.metrics.answers, 1);
         metrics::add(&self.metrics.deliveries, batch.map_or(0, |batch| batch.messages.into()));
         match conn.send_aside(response.into(), self.now) {
-            Ok(Wrote::All) => self.give_back(key),
+            Ok(Wrote::All) => self.rest(key),
             Ok(Wrote::Some) => self.blocked(key),
             Err(_) => self.remove(key, Why::Failed),
         }
     }
 
-    /// The answer is written: the socket goes where it came from.
-    fn give_back(&mut self, key: u32) {
-        let Doing::Answering(answer) = std::mem::replace(&mut self.conns[key as usize].doing, Doing::Closing) else {
-            unreachable!("only an answered connection goes back")
+    /// The answer is written: the connection stays for its next request, as no subscriber. A task of HTTP for each of the many that
+    /// one message may release would cost more than all of them do here.
+    fn rest(&mut self, key: u32) {
+        let conn = &mut self.conns[key as usize];
+        let Doing::Answering(answer) = mem::replace(&mut conn.doing, Doing::Closing) else {
+            unreachable!("only an answered connection comes to rest")
         };
-        let Some(back) = answer.back else { return self.close(key) };
-        let conn = self.take_out(key);
+        let Some(back) = answer.back.filter(|_| self.stopping.is_none()) else { return self.close(key) };
+        conn.presence = None;
+        // What was under way for the subscriber is not for whoever comes next.
+        self.numbers += 1;
+        conn.number = self.numbers;
+        conn.deadline = self.now + ticks(back.idle);
+        if back.called {
+            self.returning.push_back((key, conn.number));
+        }
+        conn.doing = Doing::Resting(back);
+        let seats = mem::replace(&mut conn.seats, Seats::Many(Box::default()));
+        metrics::take(&self.metrics.subscribers, 1);
         metrics::add(&self.metrics.ended, 1);
-        back(OwnedFd::from(conn.socket).into(), conn.permit);
+        metrics::add(&self.metrics.resting, 1);
+        self.leave(seats.as_slice());
+        self.count_rooms();
+        self.reckon(key);
+    }
+
+    /// Gives connections back whose next request has come.
+    fn give_back(&mut self) {
+        let most = if self.walks.is_empty() { SLICE } else { RETURNS };
+        for _ in 0..most {
+            let Some((key, number)) = self.returning.pop_front() else { return };
+            if self.conns.get(key as usize).is_none_or(|conn| conn.number != number) {
+                continue;
+            }
+            let mut conn = self.take_out(key);
+            let Doing::Resting(back) = conn.doing else { unreachable!("who rests does nothing else until it goes") };
+            let mut request = [0; REQUEST];
+            // If that fails, HTTP finds out why.
+            let read = conn.socket.read(&mut request).unwrap_or(0);
+            let request = Bytes::copy_from_slice(&request[..read]);
+            (back.take)(OwnedFd::from(conn.socket).into(), conn.permit, request);
+        }
     }
 
     fn remove(&mut self, key: u32, why: Why) {
@@ -712,13 +781,29 @@ impl Shard {
         if conn.is_blocked() {
             metrics::take(&self.metrics.blocked, 1);
         }
-        metrics::take(&self.metrics.subscribers, 1);
+        let counted =
+            if let Doing::Resting(_) = conn.doing { &self.metrics.resting } else { &self.metrics.subscribers };
+        metrics::take(counted, 1);
         // Fails only for a descriptor that the poller does not know, which is what is wanted.
         let _ = self.poll.registry().deregister(&mut conn.socket);
-        let seats = std::mem::replace(&mut conn.seats, Seats::Many(Box::default()));
+        let seats = mem::replace(&mut conn.seats, Seats::Many(Box::default()));
         self.leave(seats.as_slice());
         self.count_rooms();
         conn
+    }
+
+    /// A connection does not listen to one of its channels any more.
+    fn leave_channel(&mut self, key: u32, name: &ChannelName) {
+        let conn = &mut self.conns[key as usize];
+        let mut seats = conn.seats.as_slice().iter();
+        let Some(index) = seats.position(|seat| self.rooms.get(seat.room).channel.name() == name) else { return };
+        let seat = conn.seats.take(index);
+        conn.progress.leave(index);
+        if let Some(presence) = &mut conn.presence {
+            presence.left(name);
+        }
+        self.leave(&[seat]);
+        self.count_rooms();
     }
 
     fn leave(&mut self, seats: &[Seat]) {
@@ -757,6 +842,7 @@ impl Shard {
                 self.finish(key, words);
             }
             Doing::Closing => {}
+            Doing::Resting(_) => drop(self.take_out(key)),
             Doing::Streaming | Doing::Ending | Doing::Answering(_) => {
                 let latest = self.now + ticks(farewell.frame);
                 conn.deadline = if conn.deadline == 0 { latest } else { conn.deadline.min(latest) };
@@ -766,17 +852,17 @@ impl Shard {
     }
 
     /// The connections whose sockets have been full for longest, at most `limit`.
-    fn slowest(&self, limit: usize) -> Vec<Seen> {
+    fn slowest(&self, limit: usize) -> Vec<Slow> {
         let mut blocked: Vec<_> = self.conns.iter().map(|(_, conn)| conn).filter(|conn| conn.is_blocked()).collect();
         blocked.sort_by_key(|conn| conn.last_write);
         blocked.truncate(limit);
         blocked.into_iter().map(|conn| self.describe(conn)).collect()
     }
 
-    fn describe(&self, conn: &Conn) -> Seen {
+    fn describe(&self, conn: &Conn) -> Slow {
         let next = conn.progress.cursor().next();
         let blocked = if conn.is_blocked() { self.now - conn.last_write } else { 0 };
-        let mut seen = Seen {
+        let mut slow = Slow {
             id: format_id(self.number, conn.number),
             peer: conn.peer.to_string(),
             identity: conn.identity.as_deref().map(str::to_owned),
@@ -787,15 +873,15 @@ impl Shard {
         };
         for seat in conn.seats.as_slice() {
             let channel = &self.rooms.get(seat.room).channel;
-            seen.channels.push(channel.name().to_string());
+            slow.channels.push(channel.name().to_string());
             channel.read(|tail| {
                 for entry in tail.from(next) {
-                    seen.behind_messages += 1;
-                    seen.behind_bytes += entry.message.cost();
+                    slow.behind_messages += 1;
+                    slow.behind_bytes += entry.message.cost();
                 }
             });
         }
-        seen
+        slow
     }
 
     fn count_rooms(&self) {

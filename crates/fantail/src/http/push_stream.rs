@@ -37,6 +37,7 @@ pub use census::Census;
 use publisher::Publisher;
 pub use site::Site;
 use subscriber::Subscriber;
+pub use websocket::Roll;
 use websocket::WebSocket;
 
 /// One route.

@@ -1,5 +1,6 @@
 //! What the server tells of itself: `/stats`, `/stats/{channel}`, `GET /pub/{channel}`, `/metrics`.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use super::App;
 use super::body::Body;
 use super::error::{Refusal, json};
 use super::query::Query;
-use crate::fanout::Seen;
+use crate::fanout::Slow;
 use crate::journal::disk::figures::Figures as OnDisk;
 use crate::metrics::{Figure, Grows};
 use crate::proxy::Shown;
@@ -69,7 +70,7 @@ struct Summary {
     evicted: u64,
     blocked: u64,
     stalled: u64,
-    slowest: Vec<Seen>,
+    slowest: Vec<Slow>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     upstreams: BTreeMap<String, Vec<Shown>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,7 +132,7 @@ pub async fn summary(app: &App, query: Query<'_>) -> Result<Response<Body>, Refu
         refuses: app.hub.journal().health().err().map(|error| error.to_string()),
         disk: app.disk.as_ref().map(|disk| disk.figures().into()),
         uptime_seconds: app.started.elapsed().as_secs(),
-        connections: read(&metrics.http.connections) + subscribers,
+        connections: read(&metrics.http.connections) + metrics.sum(|shard| &shard.resting) + subscribers,
         subscribers,
         subscriptions: metrics.subscriptions(),
         channels: app.hub.channels(),
@@ -140,9 +141,9 @@ pub async fn summary(app: &App, query: Query<'_>) -> Result<Response<Body>, Refu
         delivered: metrics.sum(|s| &s.deliveries) + read(&sockets.deliveries),
         gaps: metrics.sum(|s| &s.gaps),
         evicted: counters.evicted.load(Relaxed),
-        blocked: metrics.sum(|s| &s.blocked),
+        blocked: metrics.sum(|s| &s.blocked) + read(&sockets.blocked),
         stalled: metrics.sum(|s| &s.stalled) + read(&sockets.stalled),
-        slowest: app.shards.slowest(SLOWEST).await,
+        slowest: slowest(app).await,
         upstreams: app.proxy.shown(),
         list: match list {
             Some(most) => {
@@ -152,6 +153,15 @@ pub async fn summary(app: &App, query: Query<'_>) -> Result<Response<Body>, Refu
             None => None,
         },
     }))
+}
+
+/// The subscribers whose sockets have been full for longest, in shards and over a WebSocket.
+async fn slowest(app: &App) -> Vec<Slow> {
+    let mut slow = app.shards.slowest(SLOWEST).await;
+    slow.extend(app.websockets.slowest(&app.hub, SLOWEST));
+    slow.sort_by_key(|slow| Reverse((slow.blocked_ms, slow.behind_bytes)));
+    slow.truncate(SLOWEST);
+    slow
 }
 
 /// Those of the channels that are known.

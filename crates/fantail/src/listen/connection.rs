@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep};
 use super::Shared;
 use super::wire::{Line, Wire};
 use crate::config::Door;
-use crate::fanout::{Answer, Attach, Errand, TakeBack};
+use crate::fanout::{Answer, Attach, Back, Errand};
 use crate::http::takeover::{self, Client, Slot, Subscriber, Takeover};
 use crate::metrics;
 
@@ -45,13 +45,15 @@ pub(super) struct Past {
     requests: usize,
     /// What was read of the next.
     early: Bytes,
+    /// It was in a shard.
+    tuned: bool,
 }
 
 /// Lets a request be one after which its client closes the connection. What answers it outside of HTTP then closes it as well.
 fn close_after<B>(request: &mut Request<B>) {
-    // An upgrade has no request behind it.
+    // An upgrade has no request behind it. What else the field lists belongs to this connection, and still is to go no further.
     if !request.headers().contains_key(UPGRADE) {
-        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        request.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
@@ -110,7 +112,7 @@ impl Connections {
     /// Speaks HTTP until the connection is over or its socket is asked for.
     async fn speak(&self, socket: TcpStream, peer: SocketAddr, past: Past) -> Option<(Box<Takeover>, TcpStream, Past)> {
         let slot = Arc::new(Slot::new(peer, self.number));
-        let Past { requests, early } = past;
+        let Past { requests, early, tuned } = past;
         let asked = AtomicUsize::new(requests);
         let most = self.shared.settings.requests;
         let service = service_fn(|mut request| {
@@ -177,7 +179,7 @@ impl Connections {
         let early = parts.io.into_inner().into_early();
         // Not as they are: they would keep all that was read before alive.
         let early = [parts.read_buf, early].concat().into();
-        Some((Box::new(takeover), line.into_socket()?, Past { requests: asked.load(Ordering::Relaxed), early }))
+        Some((Box::new(takeover), line.into_socket()?, Past { requests: asked.load(Ordering::Relaxed), early, tuned }))
     }
 
     fn hand_over(
@@ -191,9 +193,10 @@ impl Connections {
         match takeover {
             Takeover::Subscriber(subscriber) => self.subscribe(subscriber, socket, peer, permit, past),
             Takeover::Guest(guest) => {
-                let Past { requests, early } = past;
-                let back =
-                    Box::new(move |socket, place, early| self.serve(socket, peer, place, Past { requests, early }));
+                let Past { requests, early, tuned } = past;
+                let back = Box::new(move |socket, place, early| {
+                    self.serve(socket, peer, place, Past { requests, early, tuned });
+                });
                 guest(Client { socket, early, place: permit, back });
             }
         }
@@ -212,17 +215,22 @@ impl Connections {
             Err(error) => return tracing::warn!(%error, %peer, "a socket could not leave HTTP"),
         };
         let Subscriber { plan, style, framing, ticket, presence, errand } = subscriber;
-        let app = self.shared.live.now();
+        let (app, tuned) = (self.shared.live.now(), past.tuned);
         let errand = match errand {
             takeover::Errand::Stream => Errand::Stream,
             takeover::Errand::Answer { wait, keep_alive, response } => {
-                let back = keep_alive.then(|| -> TakeBack {
-                    Box::new(move |socket, permit| self.take_back(socket, peer, permit, past))
+                let back = keep_alive.then(|| {
+                    let (called, idle) = (!past.early.is_empty(), self.shared.settings.idle_timeout.get());
+                    let take = Box::new(move |socket, permit, request: Bytes| {
+                        let early = [past.early, request].concat().into();
+                        self.take_back(socket, peer, permit, Past { early, tuned: true, ..past });
+                    });
+                    Box::new(Back { take, called, idle })
                 });
                 Errand::Answer(Box::new(Answer { wait, response, back }))
             }
         };
-        app.shards().attach(Attach { socket, peer, permit, plan, style, framing, ticket, presence, errand });
+        app.shards().attach(Attach { socket, tuned, peer, permit, plan, style, framing, ticket, presence, errand });
     }
 
     /// Serves a socket that comes back from a shard.
@@ -246,6 +254,23 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+
+    #[test]
+    fn last_request_closes_and_keeps_what_its_connection_field_lists() {
+        let after = |fields: &[(&str, &str)]| {
+            let mut request = Request::new(());
+            for (name, value) in fields {
+                let name: http::HeaderName = name.parse().unwrap();
+                request.headers_mut().append(name, value.parse().unwrap());
+            }
+            close_after(&mut request);
+            let options = request.headers().get_all(CONNECTION).iter().map(|value| value.to_str().unwrap().to_owned());
+            options.collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(after(&[]), "close");
+        assert_eq!(after(&[("connection", "x-own")]), "x-own, close");
+        assert_eq!(after(&[("connection", "upgrade"), ("upgrade", "websocket")]), "upgrade");
+    }
 
     #[tokio::test]
     async fn patience_begins_anew_with_each_byte_and_only_then() {

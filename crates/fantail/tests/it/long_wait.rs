@@ -159,6 +159,42 @@ fn wait_of_a_client_that_leaves_is_forgotten() {
 }
 
 #[test]
+fn wait_connection_rests_until_it_asks_again_leaves_or_the_server_does() {
+    let mut server = TestServer::start("listen.idle_timeout = '700ms'");
+    let rested = |server: &TestServer| {
+        let mut client = server.public();
+        assert_eq!(client.get("/sub/a?wait=1ms").status, 200);
+        eventually("it rests", || server.metric("fantail_resting_connections") == 1);
+        assert_eq!((server.stat("subscribers"), server.stat("subscriptions")), (0, 0));
+        assert!(server.stat("connections") >= 1, "it counts as a connection");
+        client
+    };
+    let gone = |server: &TestServer| {
+        eventually("it does not rest", || server.metric("fantail_resting_connections") == 0);
+    };
+    let mut client = rested(&server);
+    assert_eq!(client.get("/sub/ALL").status, 400);
+    gone(&server);
+    // A byte of a request is one: then HTTP waits for the others.
+    assert_eq!(client.get("/sub/a?wait=1ms").status, 200);
+    client.send("G");
+    gone(&server);
+    client.send("ET /sub/ALL HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(client.answer().status, 400);
+    drop(client);
+
+    drop(rested(&server));
+    gone(&server);
+    let mut idle = rested(&server);
+    gone(&server);
+    assert!(idle.is_closed(), "its time is over");
+    let mut last = rested(&server);
+    server.begin_stop();
+    eventually("the server stops", || server.has_stopped());
+    assert!(last.is_closed());
+}
+
+#[test]
 fn wait_connection_may_then_idle_as_long_as_any_other() {
     let server = TestServer::start("listen.head_timeout = '400ms'");
     let mut client = server.public();

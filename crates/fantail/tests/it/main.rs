@@ -37,6 +37,8 @@ mod key_sets;
 mod leaving;
 mod locations;
 mod long_wait;
+mod nginx_conf;
+mod nginx_conf_process;
 mod passing;
 mod program;
 mod publish;

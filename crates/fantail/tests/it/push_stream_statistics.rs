@@ -72,6 +72,32 @@ fn push_stream_statistics_of_the_server_say_everything_with_its_type() {
     assert_eq!(plain(&statistics(&server, "/stats", "text/json").text()), expected(3, 1, 4, [1, 1]));
 }
 
+/// A WebSocket is in no shard: it is counted for the process itself, so that the workers have all subscribers.
+#[test]
+fn push_stream_statistics_count_websockets_for_a_worker_of_their_own() {
+    let route = "[[route]]\npath = '= /ws'\naction = 'push_stream'\nsubscriber = 'websocket'\nchannels_path = 'a'\n";
+    let server = server(&format!("strict = true\n{route}"));
+    let _stream = server.public().subscribe("/sub/a");
+    let mut client = server.public();
+    let fields = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", "13"),
+    ];
+    client.ask("GET", "/ws", &fields, b"");
+    assert_eq!(client.read_head().status, 101);
+    server.until_stat("subscribers", 2);
+    let json = statistics(&server, "/stats", "*/*").json();
+    let workers = json["by_worker"].as_array().unwrap();
+    let subscribers: Vec<_> = workers.iter().map(|worker| worker["subscribers"].as_u64().unwrap()).collect();
+    assert_eq!((json["subscribers"].as_u64(), subscribers), (Some(2), vec![1, 0, 1]));
+    // Of several with the same pid a dashboard would see one.
+    let pids: Vec<_> = workers.iter().map(|worker| worker["pid"].as_str().unwrap()).collect();
+    assert!(pids[0] != pids[1] && !pids[..2].contains(&pids[2]), "{pids:?}");
+    assert_eq!(pids[2], std::process::id().to_string());
+}
+
 #[test]
 fn push_stream_statistics_of_a_deleted_channel_say_so() {
     let server = server("strict = true");

@@ -244,6 +244,49 @@ fn deletion_is_told_and_ends_those_who_had_nothing_else() {
     }
 }
 
+/// In the module a deletion takes the channel from its subscribers, whatever they still have; by default they find it again.
+#[test]
+fn stream_of_several_channels_strictly_leaves_one_that_is_deleted() {
+    let events = "events_channel_id = 'events'\n";
+    let options = "subscriber = 'streaming'\nchannels_path = '$arg_id'\nheader_template = 'H'\nfooter_template = 'F'";
+    let told = "subscriber = 'polling'\nchannels_path = 'events.b99'\nmessage_template = \"~text~\\n\"\n\
+                allow_connections_to_events_channel = true";
+    for strict in [true, false] {
+        let server = server(&format!("strict = {strict}\n{events}"), &[("/sub", options), ("/events", told)]);
+        let mut both = open(&server, "/sub?id=a/b");
+        expect(&mut both, &["H"]);
+        server.until_stat("subscribers", 1);
+        let delete = |id: &str| server.public().request("DELETE", &format!("/pub?id={id}"), &[], b"gone").status;
+        assert_eq!(delete("a"), 200);
+        expect(&mut both, &["gone"]);
+        publish(&server, "/pub?id=a", &[], b"again");
+        let subscribers =
+            || server.public().get("/pub?id=a").json()["subscribers"].as_u64().expect("a number of subscribers");
+        publish(&server, "/pub?id=b", &[], b"b");
+        if strict {
+            expect(&mut both, &["b"]);
+            assert_eq!((subscribers(), server.stat("subscriptions")), (0, 1));
+        } else {
+            expect(&mut both, &["again", "b"]);
+            assert_eq!((subscribers(), server.stat("subscriptions")), (1, 2));
+            assert_eq!(delete("a"), 200);
+            expect(&mut both, &["gone"]);
+        }
+        assert_eq!(delete("b"), 200);
+        expect(&mut both, &["gone", "F"]);
+        assert_eq!(both.chunk(), Err(End::Said));
+        server.until_stat("subscribers", 0);
+        // Who goes is told channel by channel, and once.
+        eventually("it is told", || server.public().get("/events").text().contains("unsubscribed\", \"channel\": \"b"));
+        let told = server.public().get("/events").text();
+        let gone: Vec<_> = told.lines().filter(|line| line.contains("client_unsubscribed")).collect();
+        let [first, second] = gone.as_slice() else { panic!("{told}") };
+        assert!(first.contains(r#""channel": "a""#) && second.contains(r#""channel": "b""#), "{told}");
+        let at = |text: &str| told.find(text).unwrap_or_else(|| panic!("no {text} in {told}"));
+        assert!(!strict || at("client_unsubscribed") < at("channel_destroyed"), "{told}");
+    }
+}
+
 /// Where a stream goes on, by what its request says. Messages: 1 (id x), 2, 3 (id z), 4 of channel a, all of one second.
 #[test]
 fn stream_goes_on_behind_what_its_request_has_seen() {

@@ -267,7 +267,7 @@ fn websocket_goes_on_where_its_client_stood() {
 #[test]
 fn deletion_is_the_last_message_of_its_channel() {
     let options = "subscriber = 'websocket'\nchannels_path = '$arg_id'\nmessage_template = '<~id~:~channel~:~text~>'\n\
-                   footer_template = 'FTR'";
+                   footer_template = 'FTR'\nwebsocket_allow_publish = true";
     let server = server("strict = true", &[("/ws", options)]);
     let mut one = Socket::open(&server, "/ws?id=a");
     let mut two = Socket::open(&server, "/ws?id=a/b");
@@ -279,6 +279,16 @@ fn deletion_is_the_last_message_of_its_channel() {
     two.expect_text("<-2:a:Channel deleted>");
     publish(&server, "/pub?id=b", &[], b"goes on");
     two.expect_text("<1:b:goes on>");
+    // Strictly a deleted channel is none of its subscriber's any more, neither to hear nor to say anything.
+    publish(&server, "/pub?id=a", &[], b"again");
+    two.say(0x81, b"said");
+    two.expect_text("<2:b:said>");
+    let figures = server.public().get("/pub?id=a").json();
+    assert_eq!((figures["published_messages"].as_u64(), figures["subscribers"].as_u64()), (Some(1), Some(0)));
+    assert_eq!(server.public().request("DELETE", "/pub?id=b", &[], b"").status, 200);
+    two.expect_text("<-2:b:Channel deleted>");
+    two.expect_text("FTR");
+    two.expect_close(None, "");
 }
 
 #[test]
@@ -396,6 +406,38 @@ fn client_that_takes_nothing_is_dropped_and_makes_nothing_grow() {
     assert!(server.stat("delivered") < 40, "it waits in the hub, not on the way to the client");
     // What it was sent whole is right.
     assert_eq!(slow.frame(), (0x81, text));
+}
+
+/// As subscribers in shards are.
+#[test]
+fn websocket_that_is_slow_is_named_and_any_can_be_ended_by_its_name() {
+    let options = "subscriber = 'websocket'\nchannels_path = '$arg_id'\nfooter_template = 'FTR'";
+    let toml = "[stream]\nstall_limit = '1h'\n[hub]\nbytes = '64MiB'\n";
+    let server = server(toml, &[("/ws", options)]);
+    let mut quick = Socket::open(&server, "/ws?id=b");
+    let slow = Socket::open(&server, "/ws?id=a/b");
+    server.until_stat("subscribers", 2);
+    assert_eq!(server.control().get("/stats").json()["slowest"], json!([]));
+    let text = vec![b'x'; 500_000];
+    for _ in 0..40 {
+        publish(&server, "/pub?id=a", &[], &text);
+    }
+    server.until_stat("blocked", 1);
+    let stats = server.control().get("/stats").json();
+    let [named] = stats["slowest"].as_array().unwrap().as_slice() else { panic!("{stats}") };
+    assert_eq!(named["peer"].as_str(), Some(slow.client.socket.local_addr().unwrap().to_string().as_str()));
+    assert_eq!(named["channels"], json!(["a", "b"]));
+    let behind = named["behind_messages"].as_u64().unwrap();
+    assert!(behind > 0 && behind < 40 && named["behind_bytes"].as_u64().unwrap() >= behind * 500_000, "{named}");
+    let end = |id: &str| server.control().request("POST", &format!("/subscribers/{id}/end"), &[], b"").status;
+    assert_eq!(end(named["id"].as_str().unwrap()), 200);
+    server.until_stat("subscribers", 1);
+    assert_eq!((server.stat("blocked"), end(named["id"].as_str().unwrap())), (0, 404));
+    // One that waits is told so.
+    assert_eq!(end("ws-1"), 200);
+    quick.expect_text("FTR");
+    quick.expect_close(Some(1000), "");
+    server.until_stat("subscribers", 0);
 }
 
 #[test]

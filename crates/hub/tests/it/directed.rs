@@ -98,6 +98,66 @@ fn message_that_closes_is_a_subscribers_last_and_not_the_channels() {
     }
 }
 
+/// Shows data as it is; a channel that has ended is left.
+struct Leaving;
+
+impl Render for Leaving {
+    fn message(&self, out: &mut Vec<u8>, _: &ChannelName, _: Position, _: u64, message: &Message) {
+        out.extend_from_slice(message.data().as_bytes());
+    }
+
+    fn gap(&self, _: &mut Vec<u8>, _: &Gap<'_>) {}
+
+    fn leaves_ends(&self) -> bool {
+        true
+    }
+
+    fn forgets_ends(&self) -> bool {
+        true
+    }
+}
+
+/// Also what was said behind the end before the subscriber came to it is not for it; the other channels' places stay theirs.
+#[test]
+fn channel_that_has_ended_is_left_and_the_others_go_on() {
+    for last_word in ["end".to_owned(), format!("end{}", "x".repeat(Message::LARGE))] {
+        let hub = Arc::new(hub(Limits::default()));
+        let all = names(["a", "b", "c"]);
+        let [a, b, c] = &all;
+        for name in &all {
+            say(&hub, name, "before ", false);
+        }
+        // From a's end on, b from its beginning, c from what comes: places that outlast the leaving.
+        let mut starts = [None, Some(1), None].into_iter();
+        let plan = hub.plan_each(&all, |_| starts.next().flatten()).unwrap();
+        let mut subscription = Subscription::new(Arc::clone(&hub), plan, Arc::new(Profile::new(Leaving)), Framing::Raw);
+        now(hub.delete(a, &last_word, false)).unwrap();
+        now(hub.reopen(a)).unwrap();
+        say(&hub, a, "again ", false);
+        say(&hub, c, "c ", false);
+        let mut said = Vec::new();
+        let mut left = Vec::new();
+        let mut take = |subscription: &mut Subscription| {
+            while let Some(batch) = subscription.take() {
+                said.extend_from_slice(&batch.bytes);
+                assert!(left.len() < 3 && (batch.left.is_none() || batch.ends));
+                left.extend(batch.left.map(|name| name.to_string()));
+            }
+            (String::from_utf8(std::mem::take(&mut said)).unwrap(), left.clone())
+        };
+        assert_eq!(take(&mut subscription), (format!("before {last_word}c "), vec!["a".to_owned()]));
+        let subscribers = |name| hub.find(name).map(|channel| channel.info().subscribers);
+        assert_eq!((subscribers(a), subscribers(b)), (Some(0), Some(1)));
+        now(hub.delete(c, "c's end", false)).unwrap();
+        say(&hub, b, "b ", false);
+        assert_eq!(take(&mut subscription).0, "c's endb ");
+        assert!(!subscription.has_ended());
+        now(hub.delete(b, "b's end", false)).unwrap();
+        assert_eq!(take(&mut subscription), ("b's end".to_owned(), ["a", "c", "b"].map(str::to_owned).to_vec()));
+        assert!(subscription.has_ended() && now(subscription.next()).unwrap().is_none());
+    }
+}
+
 #[test]
 fn plan_each_begins_in_each_channel_where_it_is_told() {
     let hub = Arc::new(hub(Limits::default()));

@@ -14,14 +14,18 @@ pub(super) struct User {
 }
 
 impl User {
-    /// The user of that name; the group has the same name unless it is said.
+    /// The user of that name. The group has the same name unless it is said; where there is none, it is the user's own.
     pub(super) fn find(name: &str, group: Option<&str>) -> anyhow::Result<Self> {
         let account = Account::from_name(name).with_context(|| format!("user: cannot look up \"{name}\""))?;
         let Some(account) = account else { bail!("user: \"{name}\" is not a user of this system") };
         let group_name = group.unwrap_or(name);
         let group = Group::from_name(group_name).with_context(|| format!("user: cannot look up \"{group_name}\""))?;
-        let Some(group) = group else { bail!("user: \"{group_name}\" is not a group of this system") };
-        Ok(Self { name: CString::new(name).context("user")?, uid: account.uid, gid: group.gid })
+        let gid = match group {
+            Some(group) => group.gid,
+            None if group_name == name => account.gid,
+            None => bail!("user: \"{group_name}\" is not a group of this system"),
+        };
+        Ok(Self { name: CString::new(name).context("user")?, uid: account.uid, gid })
     }
 
     /// Its number.

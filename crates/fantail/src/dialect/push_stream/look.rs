@@ -17,6 +17,8 @@ pub struct Look {
     between: &'static [u8],
     /// A deleted channel is the subscriber's only one, and ends its connection.
     alone: bool,
+    /// A channel that is deleted is left, whatever becomes of it.
+    leaves: bool,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl Look {
     }
 
     fn of(shape: Shape) -> Self {
-        Self { shape, filling: None, between: b"", alone: false }
+        Self { shape, filling: None, between: b"", alone: false, leaves: false }
     }
 
     /// With filler behind each message that is shorter than `least`; `most` is the largest such number of all routes.
@@ -66,6 +68,12 @@ impl Look {
     #[must_use]
     pub fn alone(self) -> Self {
         Self { alone: true, ..self }
+    }
+
+    /// For subscribers of several channels who hear nothing more of one that was deleted, even if it is there again.
+    #[must_use]
+    pub fn leaving(self) -> Self {
+        Self { leaves: true, ..self }
     }
 
     /// Appends a message, or what nobody published.
@@ -121,6 +129,10 @@ impl Render for Look {
 
     fn closes(&self, _: &ChannelName, message: &Message) -> bool {
         self.alone && message.kind().ends()
+    }
+
+    fn leaves_ends(&self) -> bool {
+        self.leaves
     }
 
     fn forgets_ends(&self) -> bool {

@@ -140,6 +140,15 @@ impl fanout::Presence for Presence {
             self.note(ChannelEvent::Subscribed);
         }
     }
+
+    fn left(&mut self, channel: &ChannelName) {
+        let stay = |name: &&ChannelName| *name != channel;
+        let others: Box<[_]> = self.channels.iter().filter(stay).cloned().collect();
+        if self.came && others.len() < self.channels.len() {
+            self.notes.add(ChannelEvent::Unsubscribed, channel);
+        }
+        self.channels = others;
+    }
 }
 
 impl Drop for Presence {
@@ -244,6 +253,9 @@ mod tests {
         let mut one = presence();
         one.came();
         one.came();
+        one.left(&name("c"));
+        one.left(&name("a"));
+        one.left(&name("a"));
         drop(one);
         let expected = ["client_subscribed a", "client_subscribed b", "client_unsubscribed a", "client_unsubscribed b"];
         assert_eq!(said(&notes, Instant::now()), expected);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fantail_hub::{Batch, Clock, Hub, Plan};
 use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::styles::Styles;
 use crate::dialect::push_stream::{Place, Seen, headers, jsonp};
@@ -31,8 +31,9 @@ pub(super) struct Poll {
     seen: Seen,
     /// Where it began to wait.
     began: Place,
-    /// What is known of the head before.
-    headers: HeaderMap,
+    /// What is known of the head before, of an answer that leaves HTTP: no map, which would be the most of what one that waits
+    /// costs.
+    head: Box<[(HeaderName, HeaderValue)]>,
     waits: bool,
 }
 
@@ -57,20 +58,21 @@ impl Polls {
 }
 
 impl Poll {
-    /// The answer to a request that has seen so much and subscribes so. `headers` are what every answer to it has; `waits` if it is
-    /// not answered at once.
+    /// The answer to a request that has seen so much and subscribes so. `headers` are what every answer to it has where HTTP does not
+    /// add them; `waits` if it is not answered at once.
     pub(super) fn new(
         polls: &Arc<Polls>,
         hub: &Arc<Hub>,
         plan: &Plan,
         seen: Seen,
         callback: Option<Vec<u8>>,
-        headers: HeaderMap,
+        headers: &HeaderMap,
         waits: bool,
     ) -> Self {
         let tag = plan.progress.cursor().seen().map_or(0, |offset| offset.0);
         let began = Place { time: seconds(hub.clock()), tag };
-        Self { polls: Arc::clone(polls), hub: Arc::clone(hub), callback, seen, began, headers, waits }
+        let head = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self { polls: Arc::clone(polls), hub: Arc::clone(hub), callback, seen, began, head, waits }
     }
 
     /// The answer with what is due, or with nothing.
@@ -81,8 +83,16 @@ impl Poll {
         }
     }
 
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.head {
+            headers.append(name, value.clone());
+        }
+        headers
+    }
+
     fn with(&self, batch: &Batch) -> Answer {
-        let mut headers = self.headers.clone();
+        let mut headers = self.headers();
         let last = batch.last.map(|(offset, time)| Place { time: time.0 / 1000, tag: offset.0 });
         let place = match last.filter(|_| !(self.polls.strict && batch.ends)) {
             Some(last) => self.seen.newest([last]).unwrap_or(last),
@@ -97,7 +107,7 @@ impl Poll {
     }
 
     fn without(&self) -> Answer {
-        let mut headers = self.headers.clone();
+        let mut headers = self.headers();
         let asked = self.seen.time.is_some() || self.seen.tag.is_some();
         match (self.waits, self.polls.strict) {
             (true, true) => headers::place(&mut headers, self.now()),

@@ -77,7 +77,14 @@ async fn summary(route: &PushStream, app: &App, ask: &Ask<'_>) -> Result<Respons
         subscribers: metrics::read(&shard.subscribers),
         uptime: head.uptime,
     };
-    let workers: Vec<_> = app.metrics.shards.iter().map(worker).collect();
+    let mut workers: Vec<_> = app.metrics.shards.iter().map(worker).collect();
+    if app.has_websockets {
+        workers.push(Worker {
+            pid: std::process::id().into(),
+            subscribers: metrics::read(&app.metrics.websockets.open),
+            uptime: head.uptime,
+        });
+    }
     let format = figures::format(ask);
     let text = format.summary(&Summary {
         head,
@@ -87,7 +94,6 @@ async fn summary(route: &PushStream, app: &App, ask: &Ask<'_>) -> Result<Respons
         messages_in_trash: 0,
         channels_in_delete: route.site.census().count(&app.hub).deleted as u64,
         channels_in_trash: 0,
-        // Those over WebSockets are of no worker.
         subscribers: app.metrics.subscribers(),
         workers: &workers,
     });

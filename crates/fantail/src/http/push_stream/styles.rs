@@ -129,6 +129,8 @@ impl Styles {
         }
         if kind.alone {
             look = look.alone();
+        } else if self.strict && !kind.polls {
+            look = look.leaving();
         }
         if let Some(least) = kind.least {
             look = look.filled(least.message, self.most);

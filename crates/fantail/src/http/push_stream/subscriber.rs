@@ -158,8 +158,7 @@ impl Subscriber {
         // Nobody comes by here again before it is answered.
         let mut headers = Response::new(Body::empty());
         Self::dress(route, ask, kept, &mut headers);
-        let headers = headers.into_parts().0.headers;
-        self.wait(route, app, slot, ask, admitted, callback, headers);
+        self.wait(route, app, slot, ask, admitted, callback, headers.headers());
         // The connection drops this future when it takes the socket.
         std::future::pending().await
     }
@@ -207,7 +206,7 @@ impl Subscriber {
     ) -> Result<Response<Body>, Refused> {
         let kind = Kind { polls: true, jsonp: callback.is_some(), alone: admitted.is_alone(), least: None };
         let Admitted { plan, seen, .. } = admitted;
-        let poll = Poll::new(&self.polls, &app.hub, &plan, seen, callback, HeaderMap::new(), false);
+        let poll = Poll::new(&self.polls, &app.hub, &plan, seen, callback, &HeaderMap::new(), false);
         let style = self.styles.of(kind);
         let mut subscription = Subscription::new(Arc::clone(&app.hub), plan, Arc::clone(&style.profile), Framing::Raw);
         let due = loop {
@@ -238,7 +237,7 @@ impl Subscriber {
         ask: &Ask<'_>,
         admitted: Admitted,
         callback: Option<Vec<u8>>,
-        headers: HeaderMap,
+        headers: &HeaderMap,
     ) {
         let kind = Kind { polls: true, jsonp: callback.is_some(), alone: admitted.is_alone(), least: None };
         let presence = route.site.presence(&admitted.names());

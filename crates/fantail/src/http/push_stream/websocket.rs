@@ -2,6 +2,7 @@
 //! but not these channels is told so in it, since pages see nothing of an answer that refuses one.
 
 mod patient;
+mod roll;
 mod session;
 
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ use crate::http::body::Body;
 use crate::http::subscribe::has_body;
 use crate::http::takeover::{Slot, Takeover};
 use crate::metrics;
+pub use roll::Roll;
 use session::{Publishing, Session};
 
 /// What a WebSocket route does.
@@ -109,7 +111,7 @@ impl WebSocket {
         if admitted.is_err() {
             metrics::add(&app.metrics.http.subscribe_refused, 1);
         }
-        let session = self.session(route, app, ask, admitted.as_ref().ok());
+        let session = self.session(route, app, slot, ask, admitted.as_ref().ok());
         let plan = admitted.map(|admitted| admitted.plan);
         slot.ask(Takeover::Guest(Box::new(move |client| drop(tokio::spawn(session.run(plan, client, head))))));
         slot.watch(false);
@@ -127,7 +129,14 @@ impl WebSocket {
         Ok(Admitted { names: requested.into_iter().map(|one| one.channel).collect(), plan })
     }
 
-    fn session(&self, route: &PushStream, app: &App, ask: &Ask<'_>, admitted: Option<&Admitted>) -> Session {
+    fn session(
+        &self,
+        route: &PushStream,
+        app: &App,
+        slot: &Slot,
+        ask: &Ask<'_>,
+        admitted: Option<&Admitted>,
+    ) -> Session {
         let (site, pass) = (&route.site, Pass::of(ask.request));
         let alone = admitted.is_some_and(|admitted| admitted.names.len() == 1);
         let publishing = self.publishes.then(|| {
@@ -137,6 +146,9 @@ impl WebSocket {
             Publishing { site: Arc::clone(site), channels, stores: self.stores, denied }
         });
         Session {
+            roll: Arc::clone(&app.websockets),
+            peer: slot.peer(),
+            names: admitted.map(|admitted| admitted.names.clone().into()).unwrap_or_default(),
             presence: admitted.and_then(|admitted| site.presence(&admitted.names)),
             leave: Box::pin(app.sessions.begin(&pass.ticket)),
             hub: Arc::clone(&app.hub),

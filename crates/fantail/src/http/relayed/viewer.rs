@@ -86,6 +86,7 @@ impl World {
         let permit = Arc::clone(&self.places).acquire_owned().await.unwrap();
         self.app.shards().attach(Attach {
             socket: socket.into_std().unwrap(),
+            tuned: false,
             peer,
             permit,
             plan: taken.plan,

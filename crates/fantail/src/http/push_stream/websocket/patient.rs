@@ -2,25 +2,31 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::roll::Entry;
+
 /// The socket.
 pub(super) struct Patient<S> {
     socket: S,
     /// Zero for ever.
     limit: Duration,
+    /// Who is to know whether it takes anything.
+    entry: Arc<Entry>,
+    blocked: bool,
     /// Runs while it takes nothing.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
     /// Writes fail with [`io::ErrorKind::TimedOut`] once nothing was taken for `limit`; never, if that is zero.
-    pub(super) fn new(socket: S, limit: Duration) -> Self {
-        Self { socket, limit, timer: None }
+    pub(super) fn new(socket: S, limit: Duration, entry: Arc<Entry>) -> Self {
+        Self { socket, limit, entry, blocked: false, timer: None }
     }
 
     /// The socket.
@@ -29,6 +35,10 @@ impl<S> Patient<S> {
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_pending() != self.blocked {
+            self.blocked = written.is_pending();
+            self.entry.takes(!self.blocked);
+        }
         if written.is_ready() || self.limit.is_zero() {
             self.timer = None;
             return written;
@@ -64,12 +74,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
+    use super::super::roll::Roll;
     use super::*;
+    use crate::metrics::{self, Metrics};
 
     #[tokio::test]
     async fn patience_ends_with_a_peer_that_takes_nothing_and_not_with_a_slow_one() {
         let (ours, mut theirs) = duplex(8);
-        let mut patient = Patient::new(ours, Duration::from_millis(200));
+        let (roll, metrics) = (Arc::new(Roll::default()), Arc::new(Metrics::new(1)));
+        let place = roll.enter(([127, 0, 0, 1], 1).into(), [].into(), &metrics);
+        let mut patient = Patient::new(ours, Duration::from_millis(200), Arc::clone(place.entry()));
+        let blocked = || metrics::read(&metrics.websockets.blocked);
         let slow = async {
             let mut byte = [0; 4];
             for _ in 0..4 {
@@ -79,8 +94,10 @@ mod tests {
         };
         let (written, ()) = tokio::join!(patient.write_all(&[0; 24]), slow);
         written.unwrap();
+        assert_eq!(blocked(), 0);
         let error = patient.write_all(&[0; 24]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(blocked(), 1);
         drop(theirs);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
 use super::super::Site;
 use super::patient::Patient;
+use super::roll::{Entry, Roll};
 use crate::auth::Denial;
 use crate::dialect::push_stream::Refusal;
 use crate::fanout::{Presence, Style};
@@ -40,6 +42,10 @@ type Socket = WebSocketStream<Patient<TcpStream>>;
 
 /// Who is on a WebSocket.
 pub(super) struct Session {
+    pub(super) roll: Arc<Roll>,
+    pub(super) peer: SocketAddr,
+    /// Its channels, if it was let in.
+    pub(super) names: Box<[ChannelName]>,
     pub(super) hub: Arc<Hub>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) style: Arc<Style>,
@@ -96,35 +102,12 @@ impl From<Error> for Over {
     }
 }
 
-/// Counts a session while it lasts.
-struct Counted {
-    metrics: Arc<Metrics>,
-    channels: u64,
-}
-
-impl Counted {
-    fn begin(metrics: &Arc<Metrics>, channels: u64) -> Self {
-        let figures = &metrics.websockets;
-        metrics::add(&figures.open, 1);
-        metrics::add(&figures.opened, 1);
-        metrics::add(&figures.subscriptions, channels);
-        Self { metrics: Arc::clone(metrics), channels }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        metrics::take(&self.metrics.websockets.open, 1);
-        metrics::take(&self.metrics.websockets.subscriptions, self.channels);
-    }
-}
-
 impl Session {
     /// Serves a client that is to be told `head` first: with what it was let in to, or with why it was not.
-    pub(super) async fn run(self, admitted: Result<Plan, Refusal>, client: Client, head: Vec<u8>) {
+    pub(super) async fn run(mut self, admitted: Result<Plan, Refusal>, client: Client, head: Vec<u8>) {
         let Client { mut socket, early, place, .. } = client;
-        let channels = admitted.as_ref().map_or(0, |plan| plan.channels.len() as u64);
-        let counted = Counted::begin(&self.metrics, channels);
+        let entered = self.roll.enter(self.peer, std::mem::take(&mut self.names), &self.metrics);
+        let entry = entered.entry();
         let (limit, metrics) = (self.style.stall_limit, Arc::clone(&self.metrics));
         if let Err(error) = socket.write_all(&head).await {
             return tracing::debug!(%error, "a WebSocket ended at once");
@@ -135,19 +118,19 @@ impl Session {
             .max_message_size(Some(self.most))
             .max_frame_size(Some(self.most))
             .accept_unmasked_frames(self.strict);
-        let socket = Patient::new(socket, limit);
+        let socket = Patient::new(socket, limit, Arc::clone(entry));
         let mut socket = WebSocketStream::from_partially_read(socket, early.into(), Role::Server, Some(config)).await;
-        if let Err(error) = self.serve(admitted, &mut socket).await {
+        if let Err(error) = self.serve(admitted, &mut socket, entry).await {
             let stalled = matches!(&error, Error::Io(error) if error.kind() == io::ErrorKind::TimedOut);
             metrics::add(if stalled { &metrics.websockets.stalled } else { &metrics.websockets.failed }, 1);
             tracing::debug!(%error, "a WebSocket ended");
         }
-        drop((place, counted));
+        drop((place, entered));
     }
 
-    async fn serve(self, admitted: Result<Plan, Refusal>, socket: &mut Socket) -> Result<(), Error> {
+    async fn serve(self, admitted: Result<Plan, Refusal>, socket: &mut Socket, entry: &Entry) -> Result<(), Error> {
         let (strict, style) = (self.strict, Arc::clone(&self.style));
-        let over = match self.talk(admitted, socket).await {
+        let over = match self.talk(admitted, socket, entry).await {
             Ok(never) => match never {},
             Err(over) => over,
         };
@@ -180,12 +163,18 @@ impl Session {
     }
 
     /// Talks until there is nothing more to talk about.
-    async fn talk(mut self, admitted: Result<Plan, Refusal>, socket: &mut Socket) -> Result<Infallible, Over> {
+    async fn talk(
+        mut self,
+        admitted: Result<Plan, Refusal>,
+        socket: &mut Socket,
+        entry: &Entry,
+    ) -> Result<Infallible, Over> {
         let plan = match admitted {
             Ok(plan) => plan,
             Err(Refusal::NoChannel) if self.strict => return Err(Over::Dropped),
             Err(refusal) => return Err(Over::Refused(CloseCode::Policy, refusal.close_reason())),
         };
+        entry.moved(plan.progress.cursor());
         let begun = Instant::now();
         let over = self.style.lifetime.map(|(most, _)| begun + most);
         let every = Some(self.style.ping).filter(|ping| !ping.is_zero());
@@ -218,6 +207,7 @@ impl Session {
                     });
                 }
                 () = until(over) => return Err(Over::Done),
+                () = entry.ended() => return Err(Over::Done),
                 () = &mut self.leave => return Err(Over::Done),
                 said = socket.next() => match said {
                     None => return Err(Over::Left),
@@ -225,7 +215,15 @@ impl Session {
                 },
                 batch = subscription.next() => match batch {
                     Ok(Some(batch)) => {
-                        deliver(socket, &batch, &self.metrics).await?;
+                        tokio::select! {
+                            delivered = deliver(socket, &batch, &self.metrics) => delivered?,
+                            // Most of all one that does not read.
+                            () = entry.ended() => return Err(Over::Done),
+                        }
+                        entry.moved(batch.next());
+                        if let Some(left) = &batch.left {
+                            self.leave(left);
+                        }
                         ping = every.map(|every| Instant::now() + every);
                     }
                     Ok(None) => return Err(Over::Done),
@@ -240,6 +238,16 @@ impl Session {
                     ping = every.map(|every| Instant::now() + every);
                 }
             }
+        }
+    }
+
+    /// It does not listen to this channel any more, nor speak in it.
+    fn leave(&mut self, name: &ChannelName) {
+        if let Some(presence) = &mut self.presence {
+            presence.left(name);
+        }
+        if let Some(publishing) = &mut self.publishing {
+            publishing.channels.retain(|channel| channel != name);
         }
     }
 
