@@ -913,7 +913,7 @@ fn drain(socket: &mut mio::net::TcpStream) -> bool {
 
 /// Whether it is somebody's, and has not been told to go.
 fn is_known_as(conn: &Conn, identity: &str) -> bool {
-    conn.identity.as_deref() == Some(identity) && !matches!(conn.doing, Doing::Ending | Doing::Closing)
+    conn.identity.as_deref() == Some(identity) && !matches!(conn.doing, Doing::Ending | Doing::Closing | Doing::Resting(_))
 }
 
 /// Bounds what the kernel holds for a subscriber.
