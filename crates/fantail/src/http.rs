@@ -148,8 +148,8 @@ struct Lasting {
     publishing: Arc<AtomicUsize>,
     shares: Arc<Shares>,
     recordings: Arc<Recordings>,
-    websockets: Arc<Roll>,
     sessions: Arc<Sessions>,
+    websockets: Arc<Roll>,
 }
 
 /// Counts a publish request while it is being answered.
@@ -192,8 +192,8 @@ impl App {
             publishing: Arc::default(),
             shares: Arc::default(),
             recordings: Arc::new(Recordings::new(streams(config))),
-            websockets: Arc::default(),
             sessions: Arc::default(),
+            websockets: Arc::default(),
         };
         Self::build(config, lasting, proxy, site)
     }
@@ -213,26 +213,15 @@ impl App {
             publishing: Arc::clone(&self.publishing),
             shares: Arc::clone(&self.shares),
             recordings: Arc::clone(&self.recordings),
-            websockets: Arc::clone(&self.websockets),
             sessions: Arc::clone(&self.sessions),
+            websockets: Arc::clone(&self.websockets),
         };
         Self::build(config, lasting, proxy, site)
     }
 
     fn build(config: &Config, lasting: Lasting, proxy: Proxy, site: Option<&Arc<Site>>) -> Result<Self, AccessError> {
-        let Lasting {
-            hub,
-            disk,
-            shards,
-            metrics,
-            started,
-            stopping,
-            publishing,
-            shares,
-            recordings,
-            sessions,
-            websockets,
-        } = lasting;
+        let Lasting { hub, disk, shards, metrics, started, stopping, publishing, shares, .. } = lasting;
+        let (recordings, sessions, websockets) = (lasting.recordings, lasting.sessions, lasting.websockets);
         let accesses = Accesses::new(config, &proxy)?;
         let subscribe = |route: &config::Route, door: Door| {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
@@ -319,12 +308,7 @@ impl App {
             control_door: ControlDoor::new(&config.control, accesses.publishers()),
             accesses,
             sessions,
-            // The key was checked when the configuration was read.
-            signer: config
-                .proxy
-                .grip_key
-                .as_ref()
-                .and_then(|key| Signer::new(key.expose(), &config.proxy.grip_issuer).ok()),
+            signer: signer(config),
             holds: Holds::new(&config.stream),
             body_timeout: config.listen.body_timeout.get(),
             max_subscriptions: config.hub.subscriptions,
@@ -586,6 +570,12 @@ impl App {
 /// What stands before the token in the URL of a recorded stream.
 fn streams(config: &Config) -> String {
     format!("{}stream/", config.native.prefix)
+}
+
+/// Signs for applications that speak GRIP, if there is a key for it.
+fn signer(config: &Config) -> Option<Signer> {
+    // It was checked when the configuration was read.
+    Signer::new(config.proxy.grip_key.as_ref()?.expose(), &config.proxy.grip_issuer).ok()
 }
 
 /// A reconnection time with a random part, so that clients which were cut off together come back apart; in milliseconds.
