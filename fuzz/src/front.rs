@@ -39,11 +39,11 @@ impl Front {
             let _within = runtime.enter();
             Server::new(crate::server::config(1)).expect("free ports")
         };
-        Self { runtime, app: Arc::clone(server.app()), _server: server }
+        Self { runtime, app: server.app(), _server: server }
     }
 
     fn answer(&self, door: Door, said: &[u8]) {
-        let slot = Arc::new(Slot::new(([127, 0, 0, 1], 1).into()));
+        let slot = Arc::new(Slot::new(([127, 0, 0, 1], 1).into(), 0));
         let service = service_fn(|request| {
             let (app, slot) = (&self.app, &slot);
             async move { Ok::<_, Infallible>(app.answer(door, slot, request).await) }

@@ -6,12 +6,14 @@ pub mod config;
 pub mod front;
 pub mod grip;
 pub mod import;
+pub mod jwt;
 pub mod listener;
 pub mod names;
 pub mod native;
 pub mod proxy_protocol;
 pub mod push_stream;
 pub mod relayed;
+pub mod signed_url;
 pub mod sse;
 pub mod token;
 pub mod upstream;
@@ -21,8 +23,11 @@ mod server;
 
 use std::sync::LazyLock;
 
+/// Runs one target.
+pub type Target = fn(&[u8]);
+
 /// Every target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 15] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("sse", sse::run),
     ("names", names::run),
     ("native", native::run),
@@ -32,6 +37,8 @@ pub const TARGETS: [(&str, fn(&[u8])); 15] = [
     ("import", import::run),
     ("config", config::run),
     ("token", token::run),
+    ("jwt", jwt::run),
+    ("signed_url", signed_url::run),
     ("client_address", client_address::run),
     ("proxy_protocol", proxy_protocol::run),
     ("front", front::run),
@@ -45,7 +52,7 @@ pub const TARGETS: [(&str, fn(&[u8])); 15] = [
 /// # Panics
 /// If it names none, and if the target finds something.
 pub fn named(bytes: &[u8]) {
-    static TARGET: LazyLock<fn(&[u8])> = LazyLock::new(|| {
+    static TARGET: LazyLock<Target> = LazyLock::new(|| {
         let name = std::env::var("FANTAIL_FUZZ").unwrap_or_default();
         let found = TARGETS.iter().find(|(known, _)| *known == name);
         found.unwrap_or_else(|| panic!("FANTAIL_FUZZ={name} is no target")).1

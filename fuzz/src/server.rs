@@ -28,14 +28,14 @@ pub(crate) struct Addresses {
 pub(crate) fn running(application: u16) -> &'static Addresses {
     static SERVER: OnceLock<Addresses> = OnceLock::new();
     SERVER.get_or_init(|| {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
             runtime.block_on(async move {
                 let server = Server::new(config(application)).expect("free ports");
                 tell.send(Addresses { public: server.public_addr() }).expect("somebody waits");
-                server.run(std::future::pending()).await.expect("listeners that last");
+                server.run(std::future::pending::<()>()).await.expect("listeners that last");
             });
         });
         told.recv().expect("the server starts")

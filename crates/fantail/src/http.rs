@@ -30,6 +30,7 @@ pub mod subscribe;
 pub mod subscribers;
 pub mod table;
 pub mod takeover;
+pub mod unseen;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,10 +67,10 @@ use relayed::record::Recordings;
 use relayed::share::Shares;
 use relayed::stream::Streams;
 use sessions::Sessions;
-use soft::Soft;
 use subscribe::Subscribe;
 use table::{Place, Table};
 use takeover::Slot;
+use unseen::Unseen;
 
 /// What is done behind a route.
 #[derive(Debug)]
@@ -120,9 +121,7 @@ pub struct App {
     control: Table<Arc<Behind>>,
     control_door: ControlDoor,
     accesses: Accesses,
-    /// How those are told who are turned away before a route has seen them.
-    soft: Soft,
-    cors: Cors,
+    unseen: Unseen,
     sessions: Arc<Sessions>,
     /// Signs for applications that speak GRIP, and knows them; there is none without a key.
     signer: Option<Signer>,
@@ -237,10 +236,6 @@ impl App {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
             Action::Subscribe(Subscribe::new(&config.stream, route, cors))
         };
-        let literal = |path: &str| Place::anywhere(Pattern::Literal(path.to_owned()));
-        let segment = |before: &str, after: &str| {
-            Place::anywhere(Pattern::Segment { before: before.to_owned(), after: after.to_owned() })
-        };
         let plain = config::Route::default();
         let mut public = Vec::new();
         if config.native.public {
@@ -251,22 +246,7 @@ impl App {
             let action = Action::Stream(Streams::new(Cors::new(&config.cors)));
             public.push((segment(&streams(config), ""), Behind::open(action)));
         }
-        let control = [
-            (Place::native(config, "sub"), subscribe(&plain, Door::Control)),
-            (Place::native(config, "pub"), Action::Publish(Publish::default())),
-            (literal(&format!("{}pub", config.native.prefix)), Action::Batch),
-            (literal("/stats"), Action::Stats),
-            (segment("/stats/", ""), Action::ChannelStats),
-            (literal("/metrics"), Action::Metrics),
-            (literal("/healthz"), Action::Health),
-            (literal("/readyz"), Action::Ready),
-            (literal("/"), Action::Page),
-            (literal("/publish"), Action::GripPublish),
-            (literal("/publish/"), Action::GripPublish),
-            (literal("/subscribers"), Action::Subscribers),
-            (segment("/subscribers/", "/end"), Action::EndSubscriber),
-            (literal("/journal/compact"), Action::Compact),
-        ];
+        let control = operating(config, subscribe(&plain, Door::Control));
         let (mut own_public, mut own_control) = (Vec::new(), Vec::new());
         for (number, route) in config.route.iter().enumerate() {
             // Both were checked when the configuration was read.
@@ -318,8 +298,7 @@ impl App {
             control: Table::new(own_control),
             control_door: ControlDoor::new(&config.control, accesses.publishers()),
             accesses,
-            soft: Soft::new(config.stream.soft_refusal, config.stream.retry.get(), config.stream.retry_jitter.get()),
-            cors: Cors::new(&config.cors),
+            unseen: Unseen::new(config),
             sessions,
             signer: signer(config),
             holds: Holds::new(&config.stream),
@@ -435,7 +414,7 @@ impl App {
         let response = match door {
             Door::Public => match self.admit(slot, &request) {
                 Ok(()) => self.act(self.public(slot), slot, &mut request, body).await,
-                Err(refusal) => self.refuse_unseen(&request, &refusal),
+                Err(refusal) => self.unseen.answer(self, &request, &refusal),
             },
             Door::Control => self.admit_and_act(slot, &mut request, body).await,
         };
@@ -463,13 +442,6 @@ impl App {
             return Err(Refusal::Target(target, most));
         }
         Ok(self.admission.request(slot.client().ip())?)
-    }
-
-    /// The answer to a request that no route has seen.
-    fn refuse_unseen(&self, request: &Parts, refusal: &Refusal) -> Response<Body> {
-        let mut response = self.soft.answer(self, request, refusal).unwrap_or_else(|| refusal.response());
-        self.cors.apply(&request.headers, response.headers_mut());
-        response
     }
 
     async fn admit_and_act(&self, slot: &Arc<Slot>, request: &mut Parts, body: Incoming) -> Response<Body> {
@@ -621,6 +593,34 @@ fn streams(config: &Config) -> String {
 fn signer(config: &Config) -> Option<Signer> {
     // It was checked when the configuration was read.
     Signer::new(config.proxy.grip_key.as_ref()?.expose(), &config.proxy.grip_issuer).ok()
+}
+
+/// The control listener's own routes.
+fn operating(config: &Config, subscribe: Action) -> Vec<(Place, Action)> {
+    vec![
+        (Place::native(config, "sub"), subscribe),
+        (Place::native(config, "pub"), Action::Publish(Publish::default())),
+        (literal(&format!("{}pub", config.native.prefix)), Action::Batch),
+        (literal("/stats"), Action::Stats),
+        (segment("/stats/", ""), Action::ChannelStats),
+        (literal("/metrics"), Action::Metrics),
+        (literal("/healthz"), Action::Health),
+        (literal("/readyz"), Action::Ready),
+        (literal("/"), Action::Page),
+        (literal("/publish"), Action::GripPublish),
+        (literal("/publish/"), Action::GripPublish),
+        (literal("/subscribers"), Action::Subscribers),
+        (segment("/subscribers/", "/end"), Action::EndSubscriber),
+        (literal("/journal/compact"), Action::Compact),
+    ]
+}
+
+fn literal(path: &str) -> Place {
+    Place::anywhere(Pattern::Literal(path.to_owned()))
+}
+
+fn segment(before: &str, after: &str) -> Place {
+    Place::anywhere(Pattern::Segment { before: before.to_owned(), after: after.to_owned() })
 }
 
 /// A reconnection time with a random part, so that clients which were cut off together come back apart; in milliseconds.

@@ -374,8 +374,6 @@ impl Metrics {
             [
                 ("connections", "connections at present, streams not counted", AndShrinks, read(&http.connections)),
                 ("accepted_connections", "connections accepted", Only, read(&http.accepted)),
-                ("refused_connections", "connections refused", Only, read(&http.connections_refused)),
-                ("unannounced_connections", "connections without a PROXY header", Only, read(&http.unannounced)),
                 ("accept_errors", "accept calls that failed", Only, read(&http.accept_errors)),
                 ("requests", "requests answered", Only, read(&http.requests)),
                 ("client_errors", "requests answered with 4xx", Only, read(&http.client_errors)),
@@ -416,7 +414,6 @@ impl Metrics {
                 ("websocket_pings", "pings sent to WebSockets", Only, read(&sockets.pings)),
                 ("failed_websockets", "WebSockets that failed", Only, read(&sockets.failed)),
                 ("stalled_websockets", "WebSockets dropped as they took nothing", Only, read(&sockets.stalled)),
-                ("remembered_addresses", "addresses known to the limits", AndShrinks, read(&self.remembered)),
                 ("channels", "channels at present", AndShrinks, hub.channels() as u64),
                 ("retained_bytes", "bytes that the tails hold", AndShrinks, bytes),
                 ("published", "messages accepted", Only, read(&counters.published)),
@@ -428,12 +425,24 @@ impl Metrics {
             .map(single),
         );
         figures.extend(disk.into_iter().flat_map(|disk| on_disk(&disk.figures())));
+        figures.extend(self.at_the_door());
         figures.extend(self.by_reason());
         figures
     }
 }
 
 impl Metrics {
+    /// Who was kept out before any route was looked at.
+    fn at_the_door(&self) -> [Figure; 3] {
+        let http = &self.http;
+        [
+            ("refused_connections", "connections refused", Grows::Only, read(&http.connections_refused)),
+            ("unannounced_connections", "connections without a PROXY header", Grows::Only, read(&http.unannounced)),
+            ("remembered_addresses", "addresses known to the limits", Grows::AndShrinks, read(&self.remembered)),
+        ]
+        .map(single)
+    }
+
     /// The figures that are told apart by a reason.
     fn by_reason(&self) -> [Figure; 3] {
         let figure = |name, help, reasons, numbers: &[Number]| Figure {

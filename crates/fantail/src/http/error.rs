@@ -147,7 +147,9 @@ pub enum Refusal {
     #[error("the server is stopping")]
     Stopping,
     /// The target could mean another path to the upstream than it does here.
-    #[error("the path {0:?} is ambiguous: it may not hold dot segments, backslashes or control characters")]
+    #[error(
+        "the path {0:?} is ambiguous: it may not hold dot segments, backslashes, control characters or a % that begins no escape"
+    )]
     Ambiguous(String),
     /// A message that two parsers may read differently.
     #[error("{0}")]

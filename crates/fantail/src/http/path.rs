@@ -4,8 +4,13 @@ use std::borrow::Cow;
 
 /// The path with those characters plain that need no encoding (RFC 3986 §6.2.2.2); everything else as it came.
 ///
+/// A path with a `%` that begins no escape stays as it came: what is decoded could end up behind it, and make one.
+///
 /// SECURITY: a server behind a proxy route takes `/%61dmin` for `/admin`, and so must the routes.
 pub fn normalise(path: &str) -> Cow<'_, str> {
+    if !is_encoded(path) {
+        return Cow::Borrowed(path);
+    }
     let mut normal = String::new();
     let mut copied = 0;
     for (at, _) in path.match_indices('%') {
@@ -22,6 +27,14 @@ pub fn normalise(path: &str) -> Cow<'_, str> {
     }
     normal.push_str(&path[copied..]);
     Cow::Owned(normal)
+}
+
+/// Whether each `%` begins an escape.
+fn is_encoded(path: &str) -> bool {
+    let is_escape = |at: usize| {
+        path.as_bytes()[at + 1..].first_chunk::<2>().is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
+    };
+    path.match_indices('%').all(|(at, _)| is_escape(at))
 }
 
 /// The path as nginx's `location` and `$uri` have it: everything decoded once, slashes merged, `.` and `..` resolved. Nothing
@@ -83,6 +96,8 @@ mod tests {
             ("/%", "/%"),
             ("/%6", "/%6"),
             ("/%+1%C3%BC%zz", "/%+1%C3%BC%zz"),
+            ("/%%361dmin", "/%%361dmin"),
+            ("/%2%65%2%65/%61", "/%2%65%2%65/%61"),
             ("/%ü", "/%ü"),
         ] {
             assert_eq!(normalise(path), normal);

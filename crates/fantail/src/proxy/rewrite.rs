@@ -50,11 +50,19 @@ impl Rewrite {
 /// SECURITY: a route is found by the path as it came. Servers behind it may decode it, cut parameters off its segments or
 /// take `\` for `/`, and then resolve `..`: so a request would leave its route's part of the upstream.
 pub fn is_ambiguous(path: &str) -> bool {
-    if path.bytes().any(|byte| byte.is_ascii_control() || byte == b'\\' || byte == b'#') {
+    if path.bytes().any(|byte| byte.is_ascii_control() || byte == b'\\' || byte == b'#') || has_stray_percent(path) {
         return true;
     }
     let segments = path.split('/').flat_map(|part| part.split("%2f")).flat_map(|part| part.split("%2F"));
     path.contains("%5c") || path.contains("%5C") || segments.into_iter().any(is_dots)
+}
+
+/// Whether a `%` begins no escape. Servers differ in what they take it for, and what stands behind it.
+fn has_stray_percent(path: &str) -> bool {
+    let mut parts = path.split('%');
+    // What stands before the first.
+    parts.next();
+    parts.any(|behind| !behind.as_bytes().first_chunk::<2>().is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)))
 }
 
 /// Whether a segment, but for its parameters, is one dot or two.

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::client::Client;
+use fantail::auth::sign;
+
+use crate::access::{SECRET, seconds};
+use crate::client::{Client, End};
 use crate::server::{PATIENCE, Process, TestServer, eventually};
 
 /// A connection from an address of this machine.
@@ -132,6 +135,29 @@ fn streams_are_counted_for_a_trusted_proxys_client() {
     let server = TestServer::start(config);
     let _all: Vec<_> =
         (0..3).map(|_| server.public().subscribe_with("/sub/a", &[("X-Forwarded-For", "203.0.113.7")])).collect();
+}
+
+#[test]
+fn streams_of_a_subscriber_are_counted_wherever_they_come_from() {
+    let config = format!(
+        "[limits]\nstreams_per_identity = 1\n[stream]\naccess = 'links'\n[access.links]\nby = 'signed'\nsecret = '{SECRET}'\n"
+    );
+    let server = TestServer::start(&config);
+    let url = |path, who| sign(SECRET.as_bytes(), path, seconds(60).try_into().unwrap(), Some(who));
+    let first = from(ADA, server.public).subscribe(&url("/sub/a", "42"));
+    let answer = from(BOB, server.public).get(&url("/sub/b", "42"));
+    assert_eq!(answer.status, 429);
+    assert_eq!(answer.error(), "this subscriber has 1 streams, no more are allowed (limits.streams_per_identity)");
+    // An `EventSource` would not come back from that: it is told by a stream that ends.
+    let mut browser = from(BOB, server.public).subscribe_with(&url("/sub/b", "42"), &[("Accept", "text/event-stream")]);
+    assert_eq!(browser.to_end().1, End::Said);
+    from(BOB, server.public).subscribe(&url("/sub/b", "43"));
+    drop(first);
+    eventually("its seat comes back", || {
+        let mut client = from(BOB, server.public);
+        client.ask("GET", &url("/sub/b", "42"), &[], b"");
+        client.read_head().status == 200
+    });
 }
 
 #[test]

@@ -175,6 +175,11 @@ fn targets_that_servers_read_differently_are_refused() {
         "/a/..%3Bx/b",
         "/a/%2e%2e%3b/b",
         "/a%5cb",
+        // Decoded in part, they would be escapes of dots.
+        "/a/%%32e%%32e/b",
+        "/a/%2%65%2%65/b",
+        "/a%",
+        "/a%zz",
         "/a%5C..%5Cb",
         "/\u{fc}",
         "/a?\u{fc}",
