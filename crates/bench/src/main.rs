@@ -27,6 +27,7 @@ mod journal;
 mod ledger;
 mod lines;
 mod load;
+mod loris;
 mod meter;
 mod metrics;
 mod origin;
@@ -108,6 +109,13 @@ enum Command {
         #[command(flatten)]
         options: fairness::Options,
     },
+    /// Honest subscribers beside connections that are held in drops
+    Loris {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: scenario::loris::Options,
+    },
     /// All servers that are installed, the same work in turn, and a table
     Compare {
         #[command(flatten)]
@@ -166,6 +174,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Channels { common, options } => one(&common, |common| channels::run(common, &options)),
         Command::Fairness { common, options } => one(&common, |common| fairness::run(common, &options)),
+        Command::Loris { common, options } => one(&common, |common| scenario::loris::run(common, &options)),
         Command::Compare { options } => compare::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Proxy { options } => proxy::run(&options).map(|()| ExitCode::SUCCESS),
         Command::PushStream { options } => push_stream::run(&options).map(|()| ExitCode::SUCCESS),

@@ -5,6 +5,7 @@ pub(crate) mod connect;
 pub(crate) mod fairness;
 pub(crate) mod fanout;
 pub(crate) mod idle;
+pub(crate) mod loris;
 pub(crate) mod polls;
 pub(crate) mod publish;
 pub(crate) mod search;

@@ -119,6 +119,11 @@ impl Swarm {
         })
     }
 
+    /// What the subscribers ask for.
+    pub(crate) fn target(&self) -> &SubscribeTarget {
+        &self.target
+    }
+
     /// Adds a subscriber of these channels; [`Self::connect`] connects it.
     pub(crate) fn add_subscriber(&mut self, channels: &[u32], group: u8) {
         for &channel in channels {

@@ -16,6 +16,7 @@ mod journal;
 mod key;
 mod keys;
 mod layers;
+mod limits;
 mod listen;
 mod load;
 mod log;
@@ -57,7 +58,8 @@ pub use self::{
     idempotency::Idempotency,
     journal::{Durability, Journal, JournalUrl},
     key::Key,
-    listen::Listen,
+    limits::Limits,
+    listen::{ClientField, Listen},
     load::{CONTROL_URL, Flag, PUBLIC_URL, Sources, TOKEN, Text, load},
     log::{Log, LogFormat},
     memory::Memory,
@@ -92,6 +94,8 @@ section! {
     pub struct Config {
         /// The public listener, and what one connection may cost.
         listen: Listen = Listen::default(),
+        /// What one address, one network and one subscriber may take of the public listener. 0 means as much as they like.
+        limits: Limits = Limits::default(),
         /// The control listener: publish, stats, metrics and the dashboard.
         control: Control = Control::default(),
         /// Keys with which applications publish. With one of them the control listener takes messages only from who has a key, and
@@ -146,6 +150,7 @@ impl Config {
 
     fn validate(&self) -> Result<(), Problem> {
         self.listen.validate()?;
+        self.limits.validate()?;
         self.control.validate()?;
         for public in self.listen.public.all() {
             let Some(control) = self.control.listen.socket() else { break };

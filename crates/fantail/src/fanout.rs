@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fantail_hub::{Batch, ChannelName, Framing, Hub, Plan, Profile};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
+use crate::admission::Place;
 use crate::metrics::{Metrics, ShardMetrics};
 use inbox::{Command, Inbox};
 pub use ticket::Ticket;
@@ -124,7 +125,7 @@ pub trait Presence: Send {
 }
 
 /// Takes a socket that a shard is done with, its place among the connections, and what was read of it.
-pub type TakeBack = Box<dyn FnOnce(TcpStream, OwnedSemaphorePermit, Bytes) + Send>;
+pub type TakeBack = Box<dyn FnOnce(TcpStream, Place, Bytes) + Send>;
 
 /// A subscriber on its way into a shard.
 pub struct Attach {
@@ -135,7 +136,7 @@ pub struct Attach {
     /// Who is at its other end.
     pub peer: SocketAddr,
     /// Its place among the connections; given back when it goes.
-    pub permit: OwnedSemaphorePermit,
+    pub permit: Place,
     /// What it listens to, and from where.
     pub plan: Plan,
     /// How its route behaves.
@@ -379,7 +380,7 @@ mod tests {
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let (socket, peer) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
-        let permit = Arc::clone(places).acquire_owned().await.unwrap();
+        let permit = Arc::clone(places).acquire_owned().await.unwrap().into();
         let plan = hub.plan(&[ChannelName::parse("a").unwrap()], StartAt::Live).await.unwrap();
         let style = Arc::new(style);
         let (tuned, ticket) = (false, Ticket::default());

@@ -43,6 +43,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::admission::{Admission, Pace};
 use crate::auth::Denial;
 use crate::config::{self, Action as Configured, Config, Door, Pattern};
 use crate::dialect::grip::Signer;
@@ -65,6 +66,7 @@ use relayed::record::Recordings;
 use relayed::share::Shares;
 use relayed::stream::Streams;
 use sessions::Sessions;
+use soft::Soft;
 use subscribe::Subscribe;
 use table::{Place, Table};
 use takeover::Slot;
@@ -112,16 +114,21 @@ pub struct App {
     shards: Arc<Shards>,
     proxy: Arc<Proxy>,
     metrics: Arc<Metrics>,
+    admission: Arc<Admission>,
     /// A table for each address of the public listener, or one for all.
     public: Vec<Table<Arc<Behind>>>,
     control: Table<Arc<Behind>>,
     control_door: ControlDoor,
     accesses: Accesses,
+    /// How those are told who are turned away before a route has seen them.
+    soft: Soft,
+    cors: Cors,
     sessions: Arc<Sessions>,
     /// Signs for applications that speak GRIP, and knows them; there is none without a key.
     signer: Option<Signer>,
     holds: Holds,
     body_timeout: Duration,
+    body_pace: Pace,
     max_subscriptions: usize,
     /// What nginx refuses itself is refused with its pages.
     strict: bool,
@@ -150,6 +157,7 @@ struct Lasting {
     recordings: Arc<Recordings>,
     sessions: Arc<Sessions>,
     websockets: Arc<Roll>,
+    admission: Arc<Admission>,
 }
 
 /// Counts a publish request while it is being answered.
@@ -183,6 +191,7 @@ impl App {
         site: Option<&Arc<Site>>,
     ) -> Result<Self, AccessError> {
         let lasting = Lasting {
+            admission: Arc::new(Admission::new(config, &metrics)),
             hub,
             disk,
             shards,
@@ -215,13 +224,14 @@ impl App {
             recordings: Arc::clone(&self.recordings),
             sessions: Arc::clone(&self.sessions),
             websockets: Arc::clone(&self.websockets),
+            admission: Arc::clone(&self.admission),
         };
         Self::build(config, lasting, proxy, site)
     }
 
     fn build(config: &Config, lasting: Lasting, proxy: Proxy, site: Option<&Arc<Site>>) -> Result<Self, AccessError> {
-        let Lasting { hub, disk, shards, metrics, started, stopping, publishing, shares, .. } = lasting;
-        let (recordings, sessions, websockets) = (lasting.recordings, lasting.sessions, lasting.websockets);
+        let Lasting { hub, disk, shards, metrics, started, stopping, publishing, .. } = lasting;
+        let Lasting { shares, recordings, sessions, websockets, admission, .. } = lasting;
         let accesses = Accesses::new(config, &proxy)?;
         let subscribe = |route: &config::Route, door: Door| {
             let cors = (door == Door::Public).then(|| Cors::new(&config.cors));
@@ -302,15 +312,19 @@ impl App {
             disk,
             shards,
             proxy: Arc::new(proxy),
+            admission,
             metrics,
             public,
             control: Table::new(own_control),
             control_door: ControlDoor::new(&config.control, accesses.publishers()),
             accesses,
+            soft: Soft::new(config.stream.soft_refusal, config.stream.retry.get(), config.stream.retry_jitter.get()),
+            cors: Cors::new(&config.cors),
             sessions,
             signer: signer(config),
             holds: Holds::new(&config.stream),
             body_timeout: config.listen.body_timeout.get(),
+            body_pace: Pace::new(config.limits.body_rate.bytes(), config.listen.body_timeout.get()),
             max_subscriptions: config.hub.subscriptions,
             strict: site.is_some() && config.push_stream.strict,
             started,
@@ -353,6 +367,11 @@ impl App {
         &self.metrics
     }
 
+    /// Who may come in.
+    pub fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
     /// Waits until no publish is under way.
     pub async fn publishes_done(&self) {
         while self.publishing.load(Ordering::Acquire) > 0 {
@@ -360,12 +379,17 @@ impl App {
         }
     }
 
-    /// Whether so many more subscriptions may be granted.
-    fn has_room_for(&self, subscriptions: usize) -> Result<(), Refusal> {
+    /// Grants the request that is being answered a stream with so many subscriptions, for whoever it is that listens if that is
+    /// known. What is granted goes with the stream, or with the answer if that becomes none.
+    fn grant(&self, slot: &Slot, request: &Parts, subscriptions: usize) -> Result<(), Refusal> {
         let limit = self.max_subscriptions;
         if self.metrics.subscriptions() + subscriptions as u64 > limit as u64 {
             return Err(Refusal::Subscriptions(limit));
         }
+        // One that an earlier step was granted is given back first.
+        drop(slot.take_seat());
+        let identity = Pass::ticket_of(request).identity;
+        slot.sit(self.admission.stream(slot.client().ip(), identity.as_deref())?);
         Ok(())
     }
 
@@ -407,11 +431,15 @@ impl App {
     /// Answers one request of a connection whose takeovers go to `slot`.
     pub async fn answer(&self, door: Door, slot: &Arc<Slot>, request: Request<Incoming>) -> Response<Body> {
         let (mut request, body) = request.into_parts();
-        slot.begin();
+        slot.begin(self.admission.client(slot.peer(), &request.headers));
         let response = match door {
-            Door::Public => self.act(self.public(slot), slot, &mut request, body).await,
+            Door::Public => match self.admit(slot, &request) {
+                Ok(()) => self.act(self.public(slot), slot, &mut request, body).await,
+                Err(refusal) => self.refuse_unseen(&request, &refusal),
+            },
             Door::Control => self.admit_and_act(slot, &mut request, body).await,
         };
+        slot.answered();
         let http = &self.metrics.http;
         metrics::add(&http.requests, 1);
         match response.status().as_u16() {
@@ -425,6 +453,23 @@ impl App {
     /// The public routes at the address to which a connection came.
     fn public(&self, slot: &Slot) -> &Table<Arc<Behind>> {
         self.public.get(slot.listener()).unwrap_or(&self.public[0])
+    }
+
+    /// What holds for every request of the public listener, whatever its route.
+    fn admit(&self, slot: &Slot, request: &Parts) -> Result<(), Refusal> {
+        let target = request.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        let most = self.admission.longest_target();
+        if target > most {
+            return Err(Refusal::Target(target, most));
+        }
+        Ok(self.admission.request(slot.client().ip())?)
+    }
+
+    /// The answer to a request that no route has seen.
+    fn refuse_unseen(&self, request: &Parts, refusal: &Refusal) -> Response<Body> {
+        let mut response = self.soft.answer(self, request, refusal).unwrap_or_else(|| refusal.response());
+        self.cors.apply(&request.headers, response.headers_mut());
+        response
     }
 
     async fn admit_and_act(&self, slot: &Arc<Slot>, request: &mut Parts, body: Incoming) -> Response<Body> {

@@ -2,6 +2,7 @@
 //!
 //! This file is the only place that constructs the parts and wires them together.
 
+pub mod admission;
 pub mod auth;
 pub mod cli;
 pub mod config;
@@ -208,6 +209,8 @@ impl Server {
             metrics,
             public_places,
             control_places,
+            admission: Arc::clone(live.now().admission()),
+            answer_rate: config.limits.answer_rate.bytes() as u64,
             user_timeout: config.stream.user_timeout.get(),
             stopping: stopping.subscribe(),
             settings: config.listen.clone(),
@@ -320,7 +323,9 @@ impl Upkeep {
         let thread = thread::Builder::new().name("fantail-upkeep".to_owned()).spawn(move || {
             while !told.load(Ordering::Relaxed) {
                 hub.maintain();
-                live.now().proxy().tidy();
+                let app = live.now();
+                app.proxy().tidy();
+                app.admission().tidy();
                 thread::park_timeout(MAINTENANCE);
             }
         })?;

@@ -62,8 +62,10 @@ pub struct HttpMetrics {
     pub connections: Number,
     /// Connections ever accepted.
     pub accepted: Number,
-    /// Connections refused because there were as many as there may be.
+    /// Connections refused, for whatever reason.
     pub connections_refused: Number,
+    /// Connections closed because no trusted balancer announced them (PROXY protocol).
+    pub unannounced: Number,
     /// Accept calls that failed (descriptors, memory).
     pub accept_errors: Number,
     /// Requests answered.
@@ -79,6 +81,20 @@ pub struct HttpMetrics {
     /// Requests to the control listener with a foreign `Host` or `Origin`, or without its key.
     pub control_refused: Number,
 }
+
+/// Why clients were turned away, as labels; in the order in which [`Metrics::turned`] counts them.
+pub const TURNED: [&str; 10] = [
+    "connections",
+    "descriptors",
+    "memory",
+    "connections_per_ip",
+    "connections_per_network",
+    "connection_rate",
+    "request_rate",
+    "streams_per_ip",
+    "streams_per_network",
+    "streams_per_identity",
+];
 
 /// Why the journal refused messages, as labels.
 const REFUSALS: [&str; 2] = ["full", "failing"];
@@ -218,6 +234,10 @@ pub struct Metrics {
     pub relayed: RelayedMetrics,
     /// See [`WebSocketMetrics`].
     pub websockets: WebSocketMetrics,
+    /// Connections, requests and streams that were turned away, by reason.
+    pub turned: [Number; TURNED.len()],
+    /// Addresses that are remembered for their limits.
+    pub remembered: Number,
 }
 
 /// Adds to a figure.
@@ -291,6 +311,8 @@ impl Metrics {
             proxy: Arc::default(),
             relayed: RelayedMetrics::default(),
             websockets: WebSocketMetrics::default(),
+            turned: Default::default(),
+            remembered: Number::default(),
         }
     }
 
@@ -352,7 +374,8 @@ impl Metrics {
             [
                 ("connections", "connections at present, streams not counted", AndShrinks, read(&http.connections)),
                 ("accepted_connections", "connections accepted", Only, read(&http.accepted)),
-                ("refused_connections", "connections over the limit", Only, read(&http.connections_refused)),
+                ("refused_connections", "connections refused", Only, read(&http.connections_refused)),
+                ("unannounced_connections", "connections without a PROXY header", Only, read(&http.unannounced)),
                 ("accept_errors", "accept calls that failed", Only, read(&http.accept_errors)),
                 ("requests", "requests answered", Only, read(&http.requests)),
                 ("client_errors", "requests answered with 4xx", Only, read(&http.client_errors)),
@@ -393,6 +416,7 @@ impl Metrics {
                 ("websocket_pings", "pings sent to WebSockets", Only, read(&sockets.pings)),
                 ("failed_websockets", "WebSockets that failed", Only, read(&sockets.failed)),
                 ("stalled_websockets", "WebSockets dropped as they took nothing", Only, read(&sockets.stalled)),
+                ("remembered_addresses", "addresses known to the limits", AndShrinks, read(&self.remembered)),
                 ("channels", "channels at present", AndShrinks, hub.channels() as u64),
                 ("retained_bytes", "bytes that the tails hold", AndShrinks, bytes),
                 ("published", "messages accepted", Only, read(&counters.published)),
@@ -411,7 +435,7 @@ impl Metrics {
 
 impl Metrics {
     /// The figures that are told apart by a reason.
-    fn by_reason(&self) -> [Figure; 2] {
+    fn by_reason(&self) -> [Figure; 3] {
         let figure = |name, help, reasons, numbers: &[Number]| Figure {
             name,
             help,
@@ -420,9 +444,11 @@ impl Metrics {
             values: numbers.iter().map(read).collect(),
         };
         let failures = "requests to upstreams that got no answer, or not a whole one";
+        let turned = "connections, requests and streams over a limit";
         let denied = "requests that were not let in, or not to all they asked for";
         [
             figure("proxy_failures", failures, &FAILURES, &self.proxy.failures),
+            figure("turned_away", turned, &TURNED, &self.turned),
             figure("access_denied", denied, &DENIALS, &self.access.denied),
         ]
     }

@@ -35,6 +35,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
 use hyper::body::Incoming;
 
+use crate::admission::{Pace, Trust};
 use crate::config::{self, Config};
 use crate::metrics::{self, Metrics, ProxyMetrics};
 pub use answer::{Answer, is_event_stream, is_momentary, untransformed};
@@ -49,7 +50,6 @@ pub use server::Shown;
 
 use answer::{head_lines, may_beat};
 use head::{keeps_alive, write_field};
-use origin::Trust;
 use reconnect::{Again, Asker, Feed};
 use relay::{Framing, Terms};
 use request::{Making, Outgoing};
@@ -63,6 +63,7 @@ pub struct Proxy {
     /// Our name in `Via`.
     name: String,
     body_silence: Duration,
+    body_pace: Pace,
     metrics: Arc<ProxyMetrics>,
     stopping: Stopping,
     budget: Arc<Budget>,
@@ -117,9 +118,10 @@ impl Proxy {
         };
         Self {
             upstreams: config.upstream.iter().map(made).collect(),
-            trust: Trust::new(config.proxy.trusted.clone()),
+            trust: Trust::new(&config.listen),
             name: config.proxy.name.clone(),
             body_silence: config.listen.body_timeout.get(),
+            body_pace: Pace::new(config.limits.body_rate.bytes(), config.listen.body_timeout.get()),
             metrics: Arc::clone(metrics),
             stopping,
             budget,
@@ -192,7 +194,8 @@ impl Proxy {
         if route.max_body != 0 && announced.is_some_and(|length| length > route.max_body) {
             return Err(Failure::ClientTooLarge(route.max_body).into());
         }
-        let limits = BodyLimits { silence: self.body_silence, size: route.max_body };
+        let pace = if announced.is_some() { self.body_pace } else { Pace::any() };
+        let limits = BodyLimits { silence: self.body_silence, pace, size: route.max_body };
         let speaks = request.version == Version::HTTP_11;
         let told = |status, headers: &HeaderMap| {
             if speaks {

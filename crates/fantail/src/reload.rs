@@ -15,7 +15,7 @@ use crate::proxy::{Budget, Proxy, Stopping};
 use crate::{connections, descriptors, speaks_push_stream};
 
 /// The sections whose settings are read when the server starts, and only then.
-const AT_THE_START: [&str; 7] = ["listen", "hub", "retention", "idempotency", "journal", "stop", "log"];
+const AT_THE_START: [&str; 8] = ["listen", "limits", "hub", "retention", "idempotency", "journal", "stop", "log"];
 /// Settings of other sections that are.
 const ALSO: [(&str, &str); 6] = [
     ("control", "listen"),
@@ -60,6 +60,7 @@ impl Reloader {
         let mut config = config.clone();
         // Routes are at the addresses that there are, and what is said to wait does.
         config.listen = self.started.listen.clone();
+        config.limits = self.started.limits.clone();
         config.hub = self.started.hub.clone();
         config.native.prefix.clone_from(&self.started.native.prefix);
         let site = match &self.site {

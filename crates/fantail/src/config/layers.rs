@@ -313,7 +313,7 @@ mod tests {
         );
         assert_eq!(
             file_error("[strem]\nping = '1s'\n"),
-            "fantail.toml:1: strem: unknown key, did you mean \"stream\"? known at the top: listen, control, key, access, native, \
+            "fantail.toml:1: strem: unknown key, did you mean \"stream\"? known at the top: listen, limits, control, key, access, native, \
              stream, cors, hub, retention, idempotency, journal, route, proxy, upstream, push_stream, stop, log"
         );
         assert_eq!(
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(
             environment_error("FANTAIL_LOG_LEVEL", "info"),
             "environment variable FANTAIL_LOG_LEVEL: no such setting, did you mean FANTAIL_LOG__LEVEL? expected \
-             FANTAIL_SECTION__KEY with one of the sections listen, control, key, access, native, stream, cors, hub, retention, \
+             FANTAIL_SECTION__KEY with one of the sections listen, limits, control, key, access, native, stream, cors, hub, retention, \
              idempotency, journal, route, proxy, upstream, push_stream, stop, log (two underscores stand for a dot)"
         );
     }
@@ -554,8 +554,8 @@ mod tests {
                 "1: upstream.App: \"App\" is not a name for an upstream, expected small letters, digits, \"-\" and \"_\"",
             ),
             (
-                "[proxy]\ntrusted = ['10.0.0.0/8', '10.0.0.1/8']\n",
-                "2: proxy.trusted[1]: \"10.0.0.1/8\" has bits beyond the first 8, did you mean \"10.0.0.0/8\"?",
+                "[listen]\ntrusted_proxies = ['10.0.0.0/8', '10.0.0.1/8']\n",
+                "2: listen.trusted_proxies[1]: \"10.0.0.1/8\" has bits beyond the first 8, did you mean \"10.0.0.0/8\"?",
             ),
             (
                 "[proxy]\nname = 'my edge'\n",

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{
-    Addresses, Size, Span,
+    Addresses, Network, Size, Span,
     error::{Problem, require},
-    section::section,
+    section::{choice, section},
 };
 
 const PUBLIC: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -16,12 +16,23 @@ const IDLE_TIMEOUT: Span = Span::secs(75);
 const BODY_TIMEOUT: Span = Span::secs(30);
 const HEAD_SIZE: Size = Size::kib(16);
 const HEADERS: usize = 100;
+const PROXY_PROTOCOL: bool = false;
 const REQUESTS: usize = 0;
 
 /// More threads than this are a slip of the finger.
 const MOST_SHARDS: usize = 1024;
 /// hyper reads a request's head into a buffer of at least this size.
 const SMALLEST_HEAD: Size = Size::kib(8);
+
+choice! {
+    /// The field in which trusted proxies say for whom they ask.
+    pub enum ClientField {
+        /// `X-Forwarded-For`.
+        XForwardedFor = "x-forwarded-for",
+        /// `Forwarded` (RFC 7239).
+        Forwarded = "forwarded",
+    }
+}
 
 section! {
     /// The public listener, and what one connection may cost.
@@ -44,6 +55,16 @@ section! {
         headers: usize = HEADERS,
         /// Most requests on one connection, which is closed after the last of them; 0 means that there is no limit.
         requests: usize = REQUESTS,
+        /// Networks of proxies and load balancers in front of Fantail, such as `["10.0.0.0/8", "::1"]`. Who the client is, for
+        /// limits, logs and `$remote_addr`, is taken from their `client_field`; what they say in `Forwarded` and
+        /// `X-Forwarded-*` is passed on to upstreams and extended, what everyone else says there is replaced.
+        trusted_proxies: Vec<Network> = Vec::new(),
+        /// The field that names the client; its last address counts that is no trusted proxy's. The proxy in front must
+        /// set it, or clients could choose who they are.
+        client_field: ClientField = ClientField::XForwardedFor,
+        /// Every connection begins with a header of the PROXY protocol (version 1 or 2), which names the client. It is taken
+        /// from `trusted_proxies` alone, and a connection without it is closed.
+        proxy_protocol: bool = PROXY_PROTOCOL,
     }
 }
 
@@ -73,7 +94,12 @@ impl Listen {
             "listen.head_size",
             format!("{} is too small, expected at least {SMALLEST_HEAD}", self.head_size),
         )?;
-        require(self.headers > 0, "listen.headers", "must be at least 1")
+        require(self.headers > 0, "listen.headers", "must be at least 1")?;
+        require(
+            !self.proxy_protocol || !self.trusted_proxies.is_empty(),
+            "listen.proxy_protocol",
+            "is believed only from listen.trusted_proxies, which is empty: expected the networks of the load balancers there",
+        )
     }
 }
 

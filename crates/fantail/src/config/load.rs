@@ -247,7 +247,7 @@ mod tests {
                     set_request = { 'X-Env' = 'prod' }\nremove_response = ['Server']\n[[route]]\npath = '/{channel}'\n\
                     [[route]]\npath = '~* ^/ev/(.*)$'\naction = 'push_stream'\nsubscriber = 'eventsource'\n\
                     channels_path = '$1'\nmessage_template = \"~text~\\n\"\nping_message_interval = '10s'\n\
-                    [push_stream]\nstrict = true\nevents_channel_id = 'events'\n[proxy]\ntrusted = ['10.0.0.0/8', '::1']\n[upstream.app]\n\
+                    [push_stream]\nstrict = true\nevents_channel_id = 'events'\n[proxy]\nname = 'edge'\n[upstream.app]\n\
                     servers = ['http://[::1]:3000', 'unix:/run/app.sock']\n";
         for config in [Config::default(), Config::from_toml(text).unwrap()] {
             assert_eq!(Config::from_toml(&config.effective_toml()).unwrap(), config);

@@ -32,6 +32,11 @@ impl Network {
         let address = address.to_canonical();
         address.is_ipv4() == self.address.is_ipv4() && cut(address, self.bits) == self.address
     }
+
+    /// The first address of the network that has so many bits in common with this one.
+    pub fn around(address: IpAddr, bits: u8) -> IpAddr {
+        cut(address, bits)
+    }
 }
 
 /// The address with all but its first bits 0.

@@ -173,7 +173,7 @@ mod tests {
                 peer,
                 identity: None,
                 presence: None,
-                permit: places.try_acquire_owned().unwrap(),
+                permit: places.try_acquire_owned().unwrap().into(),
                 last_write: 0,
                 deadline: 0,
                 due: 0,

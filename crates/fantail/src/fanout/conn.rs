@@ -8,11 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fantail_hub::gather::Progress;
 use fantail_hub::{Batch, Framing};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::room::Seats;
 use super::wheel::Ticks;
 use super::{Answer, Back, Presence, Style};
+use crate::admission::Place;
 
 /// What a connection is doing.
 pub(super) enum Doing {
@@ -48,7 +48,7 @@ pub(super) struct Conn {
     /// Dropped with it.
     pub(super) presence: Option<Box<dyn Presence>>,
     /// Its place among the connections.
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) permit: Place,
     /// When its socket last took something.
     pub(super) last_write: Ticks,
     /// When its lifetime, its wait or its closing is over; 0 for never.

@@ -733,6 +733,8 @@ impl Shard {
             self.returning.push_back((key, conn.number, self.now));
         }
         conn.doing = Doing::Resting(back);
+        // It counts as a stream again with its next request.
+        conn.permit.rise();
         let seats = mem::replace(&mut conn.seats, Seats::Many(Box::default()));
         metrics::take(&self.metrics.subscribers, 1);
         metrics::add(&self.metrics.ended, 1);
@@ -913,7 +915,8 @@ fn drain(socket: &mut mio::net::TcpStream) -> bool {
 
 /// Whether it is somebody's, and has not been told to go.
 fn is_known_as(conn: &Conn, identity: &str) -> bool {
-    conn.identity.as_deref() == Some(identity) && !matches!(conn.doing, Doing::Ending | Doing::Closing)
+    conn.identity.as_deref() == Some(identity)
+        && !matches!(conn.doing, Doing::Ending | Doing::Closing | Doing::Resting(_))
 }
 
 /// Bounds what the kernel holds for a subscriber.

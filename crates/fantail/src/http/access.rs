@@ -244,7 +244,7 @@ impl Guard {
                 if callback.sends_cookies(request) {
                     self.origins.admit(request)?;
                 }
-                callback.ask(app, slot.peer(), request).await
+                callback.ask(app, slot.client(), request).await
             }
         }
     }

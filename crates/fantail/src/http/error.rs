@@ -10,11 +10,12 @@ use http::{HeaderValue, Response, StatusCode};
 use thiserror::Error;
 
 use super::body::Body;
+use crate::admission::Turned;
 use crate::auth::{Denial, Kind};
 use crate::dialect::grip::ItemError;
 use crate::proxy::Failure;
 
-/// When to come back after a 503, in seconds.
+/// When to come back after a 503 where nobody knows better, in seconds.
 const RETRY_SECONDS: u64 = 5;
 
 /// Why a request was refused. Nothing was done of it, unless the variant says so.
@@ -77,6 +78,9 @@ pub enum Refusal {
     /// The body did not arrive in time.
     #[error("the body stayed silent for {0:?} (listen.body_timeout)")]
     BodyTimeout(Duration),
+    /// The body came in drops.
+    #[error("the body comes too slowly (limits.body_rate)")]
+    BodyTooSlow,
     /// The body's length was not given.
     #[error("a body is needed: send Content-Length (0 for an empty message) or chunks")]
     LengthRequired,
@@ -112,6 +116,12 @@ pub enum Refusal {
     /// There are as many subscriptions as there may be.
     #[error("there are {0} subscriptions, no more are allowed (hub.subscriptions)")]
     Subscriptions(usize),
+    /// A limit of `[limits]`.
+    #[error(transparent)]
+    Turned(#[from] Turned),
+    /// The target is too long.
+    #[error("the request's target has {0} bytes, at most {1} are allowed (limits.url)")]
+    Target(usize, usize),
     /// A foreign `Host`.
     #[error("host {0:?} is not one of the control listener's; add it to control.hosts if it should be")]
     Host(String),
@@ -153,9 +163,11 @@ pub enum Refusal {
 /// What a client is told of a failed upstream.
 fn told(failure: &Failure) -> String {
     match failure {
-        Failure::ClientBody | Failure::ClientSilent(_) | Failure::ClientTooLarge(_) | Failure::Loop(_) => {
-            failure.to_string()
-        }
+        Failure::ClientBody
+        | Failure::ClientSilent(_)
+        | Failure::ClientSlow
+        | Failure::ClientTooLarge(_)
+        | Failure::Loop(_) => failure.to_string(),
         Failure::Connect { .. } | Failure::AllDown { .. } | Failure::Descriptors { .. } => {
             "the application cannot be reached".to_owned()
         }
@@ -186,7 +198,7 @@ impl Refusal {
             | Self::Ambiguous(_)
             | Self::Unclear(_)
             | Self::Publish(PublishError::ReservedId | PublishError::UnsendableId(_)) => StatusCode::BAD_REQUEST,
-            Self::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTimeout(_) | Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) | Self::Publish(PublishError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -196,13 +208,16 @@ impl Refusal {
             }
             Self::ItemOf { source, .. } => Self::Publish(source.clone()).status(),
             Self::Subscribe(SubscribeError::Ended) => StatusCode::NO_CONTENT,
+            Self::Turned(turned) if turned.blames_client() => StatusCode::TOO_MANY_REQUESTS,
             Self::Subscribe(SubscribeError::Channels(_) | SubscribeError::Journal(_))
             | Self::Publish(PublishError::Journal(AppendError::Failing(_)))
             | Self::Journal(_)
             | Self::NotReady(_)
             | Self::NotCompacted
             | Self::Subscriptions(_)
+            | Self::Turned(_)
             | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Target(..) => StatusCode::URI_TOO_LONG,
             Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Denied(denial) => match denial.kind() {
@@ -238,8 +253,11 @@ impl Refusal {
             // What is left of the body would be taken for the next request.
             Self::TooLarge(_)
             | Self::BodyTimeout(_)
+            | Self::BodyTooSlow
             | Self::Unclear(_)
-            | Self::Upstream(Failure::ClientBody | Failure::ClientSilent(_) | Failure::ClientTooLarge(_)) => {
+            | Self::Upstream(
+                Failure::ClientBody | Failure::ClientSilent(_) | Failure::ClientSlow | Failure::ClientTooLarge(_),
+            ) => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}
@@ -250,8 +268,9 @@ impl Refusal {
     /// Gives an answer the status, and says when to come back: for answers that say more than the refusal.
     pub fn head(&self, response: &mut Response<Body>) {
         *response.status_mut() = self.status();
-        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(self.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             let seconds = match self {
+                Self::Turned(turned) => turned.retry_seconds(),
                 Self::Upstream(Failure::AllDown { again, .. }) => again.as_secs() + 1,
                 _ => RETRY_SECONDS,
             };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
@@ -109,6 +109,10 @@ impl Forward {
         kept: &HeaderMap,
     ) -> Result<Forwarded, Refusal> {
         check(request)?;
+        if request.headers.contains_key(UPGRADE) {
+            // Before the upstream is asked: it may have said yes when a tunnel is refused.
+            app.grant(slot, request, 0)?;
+        }
         let mut body = body;
         let mut answer = match self.by_channel(app, slot, request, &mut body, rest).await? {
             Joined::Answer(response) => {
@@ -128,6 +132,7 @@ impl Forward {
             return Ok(Forwarded::Done(self.soften(app, request, &answer.parts.headers, &why)));
         }
         if answer.is_events() && answer.is_free() {
+            app.grant(slot, request, 0)?;
             let seen = self.seen(app, request).filter(|id| !id.is_empty());
             let session = Box::pin(app.sessions.begin(&Pass::ticket_of(request)));
             let relay = app.proxy.relay(&self.route, request, slot.peer(), rest, seen, answer);

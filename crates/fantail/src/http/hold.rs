@@ -150,7 +150,7 @@ fn grant(
     if names.len() > most {
         return Err(Refusal::HandOver(Refusal::TooManyNames(names.len(), most).to_string()));
     }
-    app.has_room_for(names.len())?;
+    app.grant(slot, request, names.len())?;
     let mut already = Vec::new();
     let plan = app.hub.plan_each(&names, |log| {
         let channel = instruct.channels.iter().find(|channel| channel.key == *log.name())?;

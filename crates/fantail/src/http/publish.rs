@@ -1,5 +1,7 @@
 //! `POST|PUT /pub/{channel}[/{channel}…]` publishes, `GET` tells, `DELETE` ends.
 
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 use fantail_hub::hub::Publish as One;
 use fantail_hub::{ChannelName, IdempotencyKey, NewMessage, Published, Traits};
@@ -186,8 +188,10 @@ pub(super) async fn read(app: &App, body: Incoming, limit: usize) -> Result<Byte
     }
     let mut body = Limited::new(body, limit);
     let mut whole = Bytes::new();
-    // Time is counted from frame to frame: a slow client is not a silent one, and how much it may send is bounded.
+    let mut pace = app.body_pace;
+    // Silence is counted from frame to frame, and the pace over all of them.
     loop {
+        pace.waits(Instant::now());
         let frame = tokio::time::timeout(app.body_timeout, body.frame()).await;
         let data = match frame.map_err(|_| Refusal::BodyTimeout(app.body_timeout))? {
             None => return Ok(whole),
@@ -195,6 +199,9 @@ pub(super) async fn read(app: &App, body: Incoming, limit: usize) -> Result<Byte
             Some(Err(error)) if error.is::<LengthLimitError>() => return Err(Refusal::TooLarge(limit)),
             Some(Err(_)) => return Err(Refusal::Body),
         };
+        if !pace.came(data.len(), Instant::now()) {
+            return Err(Refusal::BodyTooSlow);
+        }
         whole = if whole.is_empty() { data } else { join(whole, &data) };
     }
 }

@@ -100,7 +100,7 @@ impl PushStream {
         captures: &Captures<'_>,
         refusal: &error::Refusal,
     ) -> Response<Body> {
-        let ask = Ask::new(request, slot.peer(), captures);
+        let ask = Ask::new(request, slot.client(), captures);
         let (counter, methods) = match &self.kind {
             Kind::Publisher(publisher) => (&app.metrics.http.publish_refused, publisher.methods()),
             _ => (&app.metrics.http.subscribe_refused, Methods::Get),
@@ -121,7 +121,7 @@ impl PushStream {
         captures: &Captures<'_>,
         body: Incoming,
     ) -> Response<Body> {
-        let ask = Ask::new(request, slot.peer(), captures);
+        let ask = Ask::new(request, slot.client(), captures);
         match &self.kind {
             Kind::Publisher(publisher) => publisher.answer(self, app, &ask, body).await,
             Kind::Subscriber(subscriber) => subscriber.answer(self, app, slot, &ask, &HeaderMap::new()).await,
@@ -141,7 +141,7 @@ impl PushStream {
         kept: &HeaderMap,
     ) -> Option<Response<Body>> {
         let Kind::Subscriber(subscriber) = &self.kind else { return None };
-        let ask = Ask::new(request, slot.peer(), captures);
+        let ask = Ask::new(request, slot.client(), captures);
         Some(subscriber.answer(self, app, slot, &ask, kept).await)
     }
 

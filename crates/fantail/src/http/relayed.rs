@@ -171,7 +171,7 @@ struct View<'a> {
 impl View<'_> {
     /// Answers a viewer: the head by way of HTTP, all else by a shard.
     async fn answer(self, app: &App, slot: &Arc<Slot>, request: &Request) -> Result<Response<Body>, Refusal> {
-        app.has_room_for(1)?;
+        app.grant(slot, request, 1)?;
         let names = std::slice::from_ref(self.source.channel.name());
         let plan = app.hub.plan(names, self.start).await?;
         metrics::add(&app.metrics.relayed.viewers, 1);

@@ -149,7 +149,7 @@ impl Subscribe {
         let start = start(app, request, query)?;
         let wait = query.span("wait")?;
         let start_id = query.switch("start-id")?.unwrap_or(self.start_id);
-        app.has_room_for(names.len())?;
+        app.grant(slot, request, names.len())?;
         let plan = app.hub.plan(&names, start).await?;
         let framing = match request.version {
             Version::HTTP_10 => Framing::Raw,

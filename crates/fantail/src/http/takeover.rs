@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use fantail_hub::{Framing, Plan};
 use parking_lot::Mutex;
 
+use crate::admission::Seat;
 use crate::fanout::{Presence, Respond, Style, Ticket};
 pub use crate::proxy::Client;
 
@@ -100,6 +101,10 @@ pub struct Slot {
     peer: SocketAddr,
     /// Which address of its listener the connection came to.
     listener: usize,
+    /// For whom the request is that is being answered.
+    client: Mutex<SocketAddr>,
+    /// What that request was granted.
+    seat: Mutex<Seat>,
     takeover: Mutex<Option<Takeover>>,
     state: AtomicU8,
     /// Somebody has to know at once when the client leaves.
@@ -116,6 +121,8 @@ impl Slot {
         Self {
             peer,
             listener,
+            client: Mutex::new(peer),
+            seat: Mutex::default(),
             takeover: Mutex::default(),
             state: AtomicU8::new(0),
             watched: AtomicBool::new(false),
@@ -129,9 +136,31 @@ impl Slot {
         self.peer
     }
 
+    /// For whom the request is that is being answered: a proxy's client, where the proxy is trusted.
+    pub fn client(&self) -> SocketAddr {
+        *self.client.lock()
+    }
+
     /// Which address of its listener it came to.
     pub fn listener(&self) -> usize {
         self.listener
+    }
+
+    /// Keeps what the request was granted for as long as its stream will last.
+    pub fn sit(&self, seat: Seat) {
+        *self.seat.lock() = seat;
+    }
+
+    /// The request's seat, for whoever carries its stream on.
+    pub fn take_seat(&self) -> Seat {
+        std::mem::take(&mut *self.seat.lock())
+    }
+
+    /// Gives the seat back if the request became no stream.
+    pub fn answered(&self) {
+        if self.takeover.lock().is_none() {
+            self.take_seat();
+        }
     }
 
     /// Asks for the socket to be taken over once all is said.
@@ -145,8 +174,9 @@ impl Slot {
         let _ = self.state.compare_exchange(0, SAID, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// Another request is about to be answered.
-    pub fn begin(&self) {
+    /// Another request is about to be answered, for this client.
+    pub fn begin(&self, client: SocketAddr) {
+        *self.client.lock() = client;
         self.watch(false);
         self.clean.store(false, Ordering::Relaxed);
     }
@@ -203,13 +233,13 @@ mod tests {
     #[test]
     fn interim_answers_do_not_get_into_the_answer_before() {
         let slot = Slot::new("127.0.0.1:1".parse().unwrap(), 0);
-        slot.begin();
+        slot.begin(slot.peer());
         slot.say_before(b"103".to_vec());
         assert!(slot.take_interim().is_empty(), "the answer before may not be out yet");
         slot.flushed();
         slot.say_before(b"103".to_vec());
         assert_eq!(slot.take_interim(), b"103");
-        slot.begin();
+        slot.begin(slot.peer());
         slot.say_before(b"103".to_vec());
         assert!(slot.take_interim().is_empty());
     }

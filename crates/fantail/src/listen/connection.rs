@@ -7,8 +7,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
@@ -18,11 +17,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep};
 
 use super::Shared;
+use super::patience::Patience;
 use super::wire::{Line, Wire};
+use crate::admission::Place;
 use crate::config::Door;
 use crate::fanout::{Answer, Attach, Back, Errand};
 use crate::http::takeover::{self, Client, Slot, Subscriber, Takeover};
@@ -57,30 +56,6 @@ fn close_after<B>(request: &mut Request<B>) {
     }
 }
 
-/// How long a client may take nothing of an answer.
-const UNREAD: Duration = Duration::from_mins(1);
-
-/// Waits for a client that takes nothing. One that reads slowly keeps the socket full as well, for as long as a large answer
-/// lasts.
-#[derive(Default)]
-struct Patience {
-    /// Bytes that it had taken when the wait began.
-    sent: u64,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Patience {
-    /// Ready when a client that has taken `sent` bytes, and takes no more at the moment, has not taken one for too long.
-    fn poll(&mut self, cx: &mut Context<'_>, sent: u64) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(UNREAD)));
-        if self.sent != sent {
-            self.sent = sent;
-            timer.as_mut().reset(Instant::now() + UNREAD);
-        }
-        timer.as_mut().poll(cx)
-    }
-}
-
 impl Connections {
     /// To be made within the runtime that is to serve them.
     pub(super) fn new(door: Door, number: usize, shared: Arc<Shared>) -> Self {
@@ -96,22 +71,31 @@ impl Connections {
     }
 
     /// Serves a connection in a task of its own. One that comes back from a shard has a past.
-    pub(super) fn serve(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit, past: Past) {
+    pub(super) fn serve(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, mut place: Place, past: Past) {
         let runtime = self.runtime.clone();
+        // If it was a stream, it is one no longer.
+        place.rise();
         runtime.spawn(async move {
             let connections = &self.shared.metrics.http.connections;
             metrics::add(connections, 1);
-            let taken = self.speak(socket, peer, past).await;
+            let slot = Arc::new(Slot::new(peer, self.number));
+            let taken = self.speak(socket, peer, &slot, past).await;
             metrics::take(connections, 1);
             if let Some((takeover, socket, past)) = taken {
-                self.hand_over(*takeover, socket, peer, place, past);
+                place.sit(slot.take_seat());
+                self.hand_over(*takeover, socket, peer, slot.client(), place, past);
             }
         });
     }
 
     /// Speaks HTTP until the connection is over or its socket is asked for.
-    async fn speak(&self, socket: TcpStream, peer: SocketAddr, past: Past) -> Option<(Box<Takeover>, TcpStream, Past)> {
-        let slot = Arc::new(Slot::new(peer, self.number));
+    async fn speak(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        slot: &Arc<Slot>,
+        past: Past,
+    ) -> Option<(Box<Takeover>, TcpStream, Past)> {
         let Past { requests, early, tuned } = past;
         let asked = AtomicUsize::new(requests);
         let most = self.shared.settings.requests;
@@ -120,7 +104,7 @@ impl Connections {
             if is_last {
                 close_after(&mut request);
             }
-            let (app, slot, door) = (self.shared.live.now(), &slot, self.door);
+            let (app, door) = (self.shared.live.now(), self.door);
             async move {
                 let mut response = app.answer(door, slot, request).await;
                 if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -130,13 +114,13 @@ impl Connections {
             }
         });
         let line = Line::new(socket);
-        let wire = TokioIo::new(Wire::new(Arc::clone(&line), Arc::clone(&slot), early));
+        let wire = TokioIo::new(Wire::new(Arc::clone(&line), Arc::clone(slot), early));
         let mut connection = self.http.serve_connection(wire, service).with_upgrades();
         let mut first = pin!(tokio::time::sleep(self.shared.settings.head_timeout.get()));
         let mut stopping = self.shared.stopping.clone();
         let mut told = false;
         let mut stop = pin!(stopping.wait_for(|stopping| *stopping));
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(self.shared.answer_rate);
         let takeover = poll_fn(|cx| {
             if !told && stop.as_mut().poll(cx).is_ready() {
                 told = true;
@@ -155,7 +139,7 @@ impl Connections {
             match sent {
                 Poll::Ready(Err(_)) => return Poll::Ready(None),
                 Poll::Ready(Ok(())) => {
-                    patience = Patience::default();
+                    patience = Patience::new(self.shared.answer_rate);
                     if let Some(takeover) = slot.take() {
                         return Poll::Ready(Some(takeover));
                     }
@@ -187,11 +171,12 @@ impl Connections {
         takeover: Takeover,
         socket: TcpStream,
         peer: SocketAddr,
-        permit: OwnedSemaphorePermit,
+        client: SocketAddr,
+        permit: Place,
         past: Past,
     ) {
         match takeover {
-            Takeover::Subscriber(subscriber) => self.subscribe(subscriber, socket, peer, permit, past),
+            Takeover::Subscriber(subscriber) => self.subscribe(subscriber, socket, peer, client, permit, past),
             Takeover::Guest(guest) => {
                 let Past { requests, early, tuned } = past;
                 let back = Box::new(move |socket, place, early| {
@@ -207,7 +192,8 @@ impl Connections {
         subscriber: Subscriber,
         socket: TcpStream,
         peer: SocketAddr,
-        permit: OwnedSemaphorePermit,
+        client: SocketAddr,
+        permit: Place,
         past: Past,
     ) {
         let socket = match socket.into_std() {
@@ -230,17 +216,12 @@ impl Connections {
                 Errand::Answer(Box::new(Answer { wait, response, back }))
             }
         };
+        let peer = client;
         app.shards().attach(Attach { socket, tuned, peer, permit, plan, style, framing, ticket, presence, errand });
     }
 
     /// Serves a socket that comes back from a shard.
-    fn take_back(
-        self: Arc<Self>,
-        socket: std::net::TcpStream,
-        peer: SocketAddr,
-        place: OwnedSemaphorePermit,
-        past: Past,
-    ) {
+    fn take_back(self: Arc<Self>, socket: std::net::TcpStream, peer: SocketAddr, place: Place, past: Past) {
         let _within = self.runtime.enter();
         match TcpStream::from_std(socket) {
             Ok(socket) => Arc::clone(&self).serve(socket, peer, place, past),
@@ -251,8 +232,6 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use super::*;
 
     #[test]
@@ -270,21 +249,5 @@ mod tests {
         assert_eq!(after(&[]), "close");
         assert_eq!(after(&[("connection", "x-own")]), "x-own, close");
         assert_eq!(after(&[("connection", "upgrade"), ("upgrade", "websocket")]), "upgrade");
-    }
-
-    #[tokio::test]
-    async fn patience_begins_anew_with_each_byte_and_only_then() {
-        let mut patience = Patience::default();
-        let mut deadline = async |sent| {
-            // So that the next wait does not begin in the same moment.
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            assert!(poll_fn(|cx| Poll::Ready(patience.poll(cx, sent))).await.is_pending());
-            patience.timer.as_ref().map(|timer| timer.deadline())
-        };
-        let first = deadline(0).await;
-        assert_eq!(deadline(0).await, first, "nothing was taken");
-        let second = deadline(1).await;
-        assert!(second > first, "a slow client is not one that takes nothing");
-        assert_eq!(deadline(1).await, second);
     }
 }

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+
+use crate::admission::Place;
 
 /// Takes a connection back into HTTP, with what was read of the next request.
-pub type Back = Box<dyn FnOnce(TcpStream, OwnedSemaphorePermit, Bytes) + Send>;
+pub type Back = Box<dyn FnOnce(TcpStream, Place, Bytes) + Send>;
 
 /// A client.
 pub struct Client {
@@ -14,7 +15,7 @@ pub struct Client {
     /// What it sent behind its request.
     pub early: Bytes,
     /// Its place among the connections.
-    pub place: OwnedSemaphorePermit,
+    pub place: Place,
     /// Takes the connection back after the answer's end.
     pub back: Back,
 }

@@ -72,6 +72,9 @@ pub enum Failure {
     /// The client's request body stayed silent.
     #[error("the request's body stayed silent for {0:?} (listen.body_timeout)")]
     ClientSilent(Duration),
+    /// The client's request body came in drops.
+    #[error("the request's body comes too slowly (limits.body_rate)")]
+    ClientSlow,
     /// The client's request body is larger than the route allows.
     #[error("the request's body is larger than {0} bytes (max_body)")]
     ClientTooLarge(u64),
@@ -105,7 +108,7 @@ impl Failure {
             Self::AllDown { .. } | Self::Descriptors { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout { .. } | Self::FirstByte(_) | Self::Idle(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientBody => StatusCode::BAD_REQUEST,
-            Self::ClientSilent(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::ClientSilent(_) | Self::ClientSlow => StatusCode::REQUEST_TIMEOUT,
             Self::ClientTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Loop(_) => StatusCode::LOOP_DETECTED,
         }
@@ -122,7 +125,7 @@ impl Failure {
             Self::Idle(_) => 5,
             Self::Malformed(_) | Self::HeadTooLarge(_) | Self::Upgrade => 6,
             Self::Truncated(_) => 7,
-            Self::ClientBody | Self::ClientSilent(_) | Self::ClientTooLarge(_) => 8,
+            Self::ClientBody | Self::ClientSilent(_) | Self::ClientSlow | Self::ClientTooLarge(_) => 8,
             Self::Http2 { .. } => 9,
             Self::Loop(_) => 10,
             Self::Descriptors { .. } => 11,
@@ -154,7 +157,7 @@ impl Failure {
 
     /// Whether it is the client's doing.
     pub fn blames_client(&self) -> bool {
-        matches!(self, Self::ClientBody | Self::ClientSilent(_) | Self::ClientTooLarge(_))
+        matches!(self, Self::ClientBody | Self::ClientSilent(_) | Self::ClientSlow | Self::ClientTooLarge(_))
     }
 
     /// Whether the request has certainly not been acted upon, so that it may be sent to another server whatever it says.

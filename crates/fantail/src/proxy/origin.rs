@@ -1,12 +1,12 @@
 //! Where a request came from, as the upstream is told: `Forwarded` (RFC 7239) and its older kin. A client's own words about
 //! it count only where the client is a trusted proxy.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::fields::list;
-use crate::config::Network;
+use crate::admission::Trust;
 
 /// How often a request may have come through here before it is taken for one that goes round in circles.
 const MOST_PASSES: usize = 8;
@@ -15,22 +15,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Whose words are believed.
-#[derive(Debug)]
-pub(super) struct Trust {
-    networks: Vec<Network>,
-}
-
 impl Trust {
-    pub(super) fn new(networks: Vec<Network>) -> Self {
-        Self { networks }
-    }
-
-    /// Whether somebody is a trusted proxy.
-    pub(super) fn has(&self, peer: IpAddr) -> bool {
-        self.networks.iter().any(|network| network.contains(peer.to_canonical()))
-    }
-
     /// Appends the lines that tell where a request for `host` came from.
     pub(super) fn tell(&self, out: &mut Vec<u8>, peer: SocketAddr, host: Option<&[u8]>, request: &HeaderMap) {
         let peer = peer.ip().to_canonical();
@@ -95,9 +80,11 @@ fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Listen;
 
     fn told(trusted: &[&str], peer: &str, request: &[(&'static str, &str)]) -> String {
-        let trust = Trust::new(trusted.iter().map(|network| network.parse().unwrap()).collect());
+        let trusted_proxies = trusted.iter().map(|network| network.parse().unwrap()).collect();
+        let trust = Trust::new(&Listen { trusted_proxies, ..Listen::default() });
         let mut headers = HeaderMap::new();
         for (name, value) in request {
             headers.append(*name, HeaderValue::from_str(value).unwrap());

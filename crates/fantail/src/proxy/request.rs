@@ -10,8 +10,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use super::failure::Failure;
 use super::fields::{Options, has_essence, is_hearsay, is_ours, is_withheld, list};
 use super::head::write_field;
-use super::origin::{self, Trust};
+use super::origin;
 use super::upload::Coding;
+use crate::admission::Trust;
 
 /// The media type of event streams.
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
@@ -217,10 +218,11 @@ fn upgrade(request: &Parts, options: &Options, has_body: bool) -> Option<HeaderV
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Listen;
 
     fn made(request: http::request::Builder, has_body: bool, changes: &Changes) -> (Outgoing, String) {
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let trust = Trust::new(Vec::new());
+        let trust = Trust::new(&Listen::default());
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
         let making = Making {
             peer: "192.0.2.7:1".parse().unwrap(),

@@ -20,6 +20,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::failure::Failure;
 use super::head::may_trail;
 use super::server::Server;
+use super::upstream::BodyLimits;
+use crate::admission::Pace;
 
 /// How often a connection with exchanges on it is asked whether its server is still there.
 const PROBE: Duration = Duration::from_secs(10);
@@ -34,6 +36,7 @@ pub(super) struct Outbound {
     /// Bytes that there may still be.
     left: u64,
     limit: u64,
+    pace: Pace,
     course: Arc<Course>,
     /// All of it has been read from the client.
     whole: bool,
@@ -60,11 +63,12 @@ struct Course {
 }
 
 impl Outbound {
-    /// A body of at most `limit` bytes; 0 for any number.
-    pub(super) fn new(body: Option<Incoming>, limit: u64) -> (Self, Sent) {
+    /// A body within these limits.
+    pub(super) fn new(body: Option<Incoming>, limits: BodyLimits) -> (Self, Sent) {
         let (tell, sent) = oneshot::channel();
+        let BodyLimits { size: limit, pace, .. } = limits;
         let left = if limit == 0 { u64::MAX } else { limit };
-        (Self { body, left, limit, course: Arc::default(), whole: false, sent: Some(tell) }, sent)
+        (Self { body, left, limit, pace, course: Arc::default(), whole: false, sent: Some(tell) }, sent)
     }
 }
 
@@ -77,6 +81,9 @@ impl Body for Outbound {
         let polled = Pin::new(body).poll_frame(cx);
         self.course.starved.store(polled.is_pending(), Ordering::Relaxed);
         self.course.taken.fetch_add(1, Ordering::Relaxed);
+        if polled.is_pending() {
+            self.pace.waits(std::time::Instant::now());
+        }
         let frame = match ready!(polled) {
             None => {
                 self.whole = true;
@@ -85,6 +92,7 @@ impl Body for Outbound {
             Some(Err(_)) => Err(Failure::ClientBody),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) if data.len() as u64 > self.left => Err(Failure::ClientTooLarge(self.limit)),
+                Ok(data) if !self.pace.came(data.len(), std::time::Instant::now()) => Err(Failure::ClientSlow),
                 Ok(data) => {
                     self.left -= data.len() as u64;
                     Ok(Frame::data(data))

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -11,6 +12,7 @@ use tokio::io::AsyncWrite;
 use super::failure::Failure;
 use super::head::{may_trail, write_field};
 use super::socket::Socket;
+use super::upstream::BodyLimits;
 
 /// What is gathered before it is written, in bytes, so that a head and a small body leave together.
 const GATHER: usize = 16 << 10;
@@ -33,16 +35,16 @@ pub(super) struct Upload {
     coding: Coding,
     /// The client waits for `100 Continue`, and so does its body.
     waits: bool,
-    /// Bytes of the body so far, and how many there may be; 0 for any number.
+    /// Bytes of the body so far.
     seen: u64,
-    limit: u64,
+    limits: BodyLimits,
     /// The server takes no more. It may have answered all the same.
     refused: bool,
 }
 
 impl Upload {
-    pub(super) fn new(head: &[u8], body: Option<Incoming>, coding: Coding, waits: bool, limit: u64) -> Self {
-        Self { unsent: head.to_vec(), sent: 0, body, coding, waits, seen: 0, limit, refused: false }
+    pub(super) fn new(head: &[u8], body: Option<Incoming>, coding: Coding, waits: bool, limits: BodyLimits) -> Self {
+        Self { unsent: head.to_vec(), sent: 0, body, coding, waits, seen: 0, limits, refused: false }
     }
 
     /// Whether everything has been handed over.
@@ -125,7 +127,10 @@ impl Upload {
         {
             let frame = match Pin::new(body).poll_frame(cx) {
                 Poll::Pending if came => break,
-                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Pending => {
+                    self.limits.pace.waits(Instant::now());
+                    return Ok(Poll::Pending);
+                }
                 Poll::Ready(frame) => frame,
             };
             came = true;
@@ -143,8 +148,12 @@ impl Upload {
             match frame.into_data() {
                 Ok(data) => {
                     self.seen += data.len() as u64;
-                    if self.limit != 0 && self.seen > self.limit {
-                        return Err(Failure::ClientTooLarge(self.limit));
+                    let most = self.limits.size;
+                    if most != 0 && self.seen > most {
+                        return Err(Failure::ClientTooLarge(most));
+                    }
+                    if !self.limits.pace.came(data.len(), Instant::now()) {
+                        return Err(Failure::ClientSlow);
                     }
                     if self.coding == Coding::Length {
                         self.unsent.extend_from_slice(&data);

@@ -20,6 +20,7 @@ use super::server::{Busy, Limits, Server, Shown};
 use super::socket::Socket;
 use super::twain::{Outbound, Twain};
 use super::upload::Upload;
+use crate::admission::Pace;
 use crate::config;
 use crate::metrics::{self, ProxyMetrics};
 
@@ -62,6 +63,8 @@ pub(super) type Interim<'a> = &'a (dyn Fn(StatusCode, &HeaderMap) + Send + Sync)
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyLimits {
     pub(super) silence: Duration,
+    /// How fast it comes, where its length was told: one in chunks may be a stream.
+    pub(super) pace: Pace,
     pub(super) size: u64,
 }
 
@@ -182,7 +185,7 @@ impl Upstream {
         fresh: bool,
     ) -> Result<Answered, Attempt> {
         let link = server.link(fresh).await?;
-        let upload = Upload::new(&request.head, body.take(), request.coding, request.waits, limits.size);
+        let upload = Upload::new(&request.head, body.take(), request.coding, request.waits, limits);
         let mut exchange = Exchange::new(link, request.method.clone(), upload, limits.silence);
         for _ in 0..MOST_INTERIM {
             match exchange.head().await {
@@ -229,7 +232,7 @@ impl Upstream {
         let busy = Busy::begin(server);
         // The body is touched only once there is somebody to take it: until then another server may.
         let sender = twain.sender(server).await?;
-        let (outbound, sent) = Outbound::new(body.take(), limits.size);
+        let (outbound, sent) = Outbound::new(body.take(), limits);
         let mut outgoing = Request::new(outbound);
         *outgoing.method_mut() = request.method.clone();
         *outgoing.uri_mut() = uri;

@@ -130,7 +130,7 @@ const WORDS: &str = "GET /a HTTP/1.1\r\nHost: a.example:80\r\nForwarded: for=192
 #[test]
 fn words_of_strangers_about_where_they_come_from_are_dropped() {
     let upstream = Upstream::listen();
-    let server = proxied(&upstream, "[proxy]\ntrusted = ['10.0.0.0/8']\n", "");
+    let server = proxied(&upstream, "[listen]\ntrusted_proxies = ['10.0.0.0/8']\n", "");
     let head = seen(&upstream, &mut server.public(), WORDS);
     assert_eq!(values(&head, "x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(values(&head, "forwarded"), ["for=127.0.0.1;host=\"a.example:80\";proto=http"]);
@@ -142,7 +142,7 @@ fn words_of_strangers_about_where_they_come_from_are_dropped() {
 #[test]
 fn words_of_trusted_proxies_about_where_requests_come_from_are_kept() {
     let upstream = Upstream::listen();
-    let server = proxied(&upstream, "[proxy]\ntrusted = ['127.0.0.0/8']\n", "");
+    let server = proxied(&upstream, "[listen]\ntrusted_proxies = ['127.0.0.0/8']\n", "");
     let head = seen(&upstream, &mut server.public(), WORDS);
     assert_eq!(values(&head, "x-forwarded-for"), ["192.0.2.1, 192.0.2.2, 127.0.0.1"]);
     assert_eq!(values(&head, "forwarded"), ["for=192.0.2.1, for=127.0.0.1;host=\"a.example:80\";proto=http"]);

@@ -213,7 +213,7 @@ fn body_with_an_encoding_is_refused() {
 
 #[test]
 fn body_that_does_not_come_is_given_up() {
-    let server = TestServer::start("listen.body_timeout = '500ms'");
+    let server = TestServer::start("listen.body_timeout = '500ms'\nlimits.body_rate = 0");
     let mut client = server.control();
     client.send("POST /pub/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf");
     let answer = client.answer();

@@ -144,9 +144,29 @@ impl Process {
 
     /// The same on given addresses, such as those of a process that was killed.
     pub(crate) fn start_at(toml: &str, public: SocketAddr, control: SocketAddr) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_fantail")), toml, public, control)
+    }
+
+    /// The same on free ports, for a program that may have no more than so many descriptors.
+    pub(crate) fn start_with_descriptors(toml: &str, most: usize) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n \"$1\" && shift && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_fantail")]);
+        command.arg(most.to_string());
+        Self::start_by(command, toml, any, any)
+    }
+
+    /// The same for a program that says elsewhere what it logs.
+    pub(crate) fn start_with_log(toml: &str, log: Stdio) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
+        command.stderr(log);
+        Self::start_by(command, toml, any, any)
+    }
+
+    fn start_by(mut command: Command, toml: &str, public: SocketAddr, control: SocketAddr) -> Self {
         let mut config = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
         config.write_all(toml.as_bytes()).expect("room for a configuration");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
         command.args(["serve", "--listen", &public.to_string(), "--control", &control.to_string(), "--config"]);
         command.arg(config.path()).args((!toml.contains("[journal]")).then_some("--ephemeral"));
         Self::spawn(command, Some(config))

@@ -144,7 +144,7 @@ impl Subscriber {
         let requested = self.admission.admit(app, site, ask, &route.asked(ask)).await?;
         let query = ask.request.uri.query().unwrap_or_default();
         let callback = if polls { jsonp::callback(query, site.strict())? } else { None };
-        app.has_room_for(requested.len()).map_err(Refused::ByServer)?;
+        app.grant(slot, ask.request, requested.len()).map_err(Refused::ByServer)?;
         let seen = self.start.seen(ask);
         let plan = start::plan(app, site, &requested, &seen).await?;
         let admitted = Admitted { requested, seen, plan };

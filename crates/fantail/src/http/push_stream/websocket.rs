@@ -103,7 +103,7 @@ impl WebSocket {
         let key = ask.field(&SEC_WEBSOCKET_KEY).filter(|_| request.version == Version::HTTP_11 && !has_body(request));
         let key = key.ok_or(Refused::ByDialect(Refusal::Handshake))?;
         let head = head(key.as_bytes());
-        let admitted = match self.admit(route, app, ask).await {
+        let admitted = match self.admit(route, app, slot, ask).await {
             Ok(admitted) => Ok(admitted),
             Err(Refused::ByDialect(refusal)) => Err(refusal),
             Err(refused @ Refused::ByServer(_)) => return Err(refused),
@@ -120,10 +120,10 @@ impl WebSocket {
         std::future::pending().await
     }
 
-    async fn admit(&self, route: &PushStream, app: &App, ask: &Ask<'_>) -> Result<Admitted, Refused> {
+    async fn admit(&self, route: &PushStream, app: &App, slot: &Slot, ask: &Ask<'_>) -> Result<Admitted, Refused> {
         let site = &*route.site;
         let requested = self.admission.admit(app, site, ask, &route.asked(ask)).await?;
-        app.has_room_for(requested.len()).map_err(Refused::ByServer)?;
+        app.grant(slot, ask.request, requested.len()).map_err(Refused::ByServer)?;
         let seen = self.start.seen(ask);
         let plan = start::plan(app, site, &requested, &seen).await?;
         Ok(Admitted { names: requested.into_iter().map(|one| one.channel).collect(), plan })
@@ -147,7 +147,7 @@ impl WebSocket {
         });
         Session {
             roll: Arc::clone(&app.websockets),
-            peer: slot.peer(),
+            peer: slot.client(),
             identity: pass.ticket.identity.clone(),
             names: admitted.map(|admitted| admitted.names.clone().into()).unwrap_or_default(),
             presence: admitted.and_then(|admitted| site.presence(&admitted.names)),

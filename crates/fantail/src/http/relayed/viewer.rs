@@ -83,7 +83,7 @@ impl World {
         let Some(Takeover::Subscriber(taken)) = slot.take() else { panic!("a stream asks for its socket") };
         let client = TcpStream::connect(self.listener.local_addr().unwrap()).await.unwrap();
         let (socket, peer) = self.listener.accept().await.unwrap();
-        let permit = Arc::clone(&self.places).acquire_owned().await.unwrap();
+        let permit = Arc::clone(&self.places).acquire_owned().await.unwrap().into();
         self.app.shards().attach(Attach {
             socket: socket.into_std().unwrap(),
             tuned: false,

@@ -12,7 +12,7 @@ const ACCESS: Fate = Left("Fantail does not look at who asks; what was protected
 const LIMITS: Fate = Left("Fantail limits neither requests nor connections per client");
 const REWRITE: Fate = Left("Fantail answers and rewrites nothing by itself, but what routes say");
 const ACCESS_LOG: Fate = Left("Fantail writes no access log; /metrics counts requests");
-const REAL_IP: Fate = Left("networks of proxies in front are listed in proxy.trusted");
+const REAL_IP: Fate = Left("networks of proxies in front are listed in listen.trusted_proxies");
 const GZIP: Fate = Other(
     "polling answers and statistics are compressed where the client accepts it, streams and proxied answers are not touched",
 );

@@ -196,12 +196,12 @@ fn real_ip(mapper: &mut Mapper<'_>, directives: &[&Directive]) {
     if !known.is_empty() {
         let value = Value::list(known.iter().map(|directive| directive.first()));
         for directive in known {
-            let note = "proxy.trusted: what these say in Forwarded and X-Forwarded-* is believed";
+            let note = "listen.trusted_proxies: what these say in Forwarded and X-Forwarded-* is believed";
             mapper.ledger.changed(directive, note);
         }
-        mapper.draft.section("proxy").set("trusted", value);
+        mapper.draft.section("listen").set("trusted_proxies", value);
     }
     for directive in other {
-        mapper.ledger.left(directive, "is not a network that proxy.trusted can have");
+        mapper.ledger.left(directive, "is not a network that listen.trusted_proxies can have");
     }
 }
