@@ -44,23 +44,51 @@ pub(crate) fn running(application: u16) -> &'static Addresses {
 
 /// Says something and reads to the end, which has to come. Returns what was answered.
 pub(crate) fn exchange(to: SocketAddr, said: &[&[u8]]) -> Vec<u8> {
-    let mut socket = TcpStream::connect(to).expect("a server that listens");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    socket.set_write_timeout(Some(PATIENCE)).expect("a socket");
-    // Thousands of connections in a second would use up the ports.
-    let _ = rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+    let mut client = Client::connect(to);
     for part in said {
-        // It may have refused what it heard so far.
-        if socket.write_all(part).is_err() {
-            break;
+        client.say(part);
+    }
+    client.rest()
+}
+
+/// A connection that says anything.
+pub(crate) struct Client {
+    socket: TcpStream,
+    heard: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn connect(to: SocketAddr) -> Self {
+        let socket = TcpStream::connect(to).expect("a server that listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        socket.set_write_timeout(Some(PATIENCE)).expect("a socket");
+        // Thousands of connections in a second would use up the ports.
+        let _ = rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+        Self { socket, heard: Vec::new() }
+    }
+
+    /// The server may have refused what it heard so far, and hear no more.
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        let _ = self.socket.write_all(bytes);
+    }
+
+    /// Reads up to a blank line.
+    pub(crate) fn hear_head(&mut self) {
+        let mut byte = [0];
+        while !self.heard.ends_with(b"\r\n\r\n") {
+            assert_eq!(self.socket.read(&mut byte).expect("a head"), 1, "the connection ended in a head");
+            self.heard.extend_from_slice(&byte);
         }
     }
-    let _ = socket.shutdown(Shutdown::Write);
-    let mut answer = Vec::new();
-    match socket.read_to_end(&mut answer) {
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            panic!("no end after {:?}", String::from_utf8_lossy(&answer))
+
+    /// Says no more and reads to the end.
+    pub(crate) fn rest(mut self) -> Vec<u8> {
+        let _ = self.socket.shutdown(Shutdown::Write);
+        match self.socket.read_to_end(&mut self.heard) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("no end after {:?}", String::from_utf8_lossy(&self.heard))
+            }
+            _ => self.heard,
         }
-        _ => answer,
     }
 }

@@ -33,7 +33,7 @@ fn decode<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Stri
     (said, Ok(decoder.last_event_id().to_vec()))
 }
 
-/// All blocks, one behind the other; nothing if one is too large.
+/// All blocks, one behind the other, and the one that has no end; nothing if one is too large.
 fn blocks<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
     let mut blocks = Blocks::with_limit(limit);
     let mut all = Vec::new();
@@ -44,6 +44,7 @@ fn blocks<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Optio
         };
         blocks.feed(piece, each).ok()?;
     }
+    all.extend_from_slice(blocks.rest());
     Some(all)
 }
 
