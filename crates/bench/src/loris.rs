@@ -103,7 +103,7 @@ impl Held {
             // Without a port it is tried again in the next round.
             if let Ok(socket) = connect(address, number) {
                 self.socket = Some(socket);
-                self.unsaid = starts[self.kind].clone();
+                self.unsaid.clone_from(&starts[self.kind]);
                 figures.begun.fetch_add(1, Ordering::Relaxed);
                 figures.open.fetch_add(1, Ordering::Relaxed);
             }

@@ -7,11 +7,15 @@ use crate::head;
 /// Fields of an answer that say where it ends, and of the next request that say where it begins.
 const PLACE: [(&str, &str); 2] = [("last-modified", "If-Modified-Since"), ("etag", "If-None-Match")];
 
-/// A whole answer, and what is asked behind it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Turn<'a> {
-    pub(crate) messages: Vec<u8>,
-    pub(crate) request: &'a [u8],
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// An answer.
+    Asked,
+    /// A pause.
+    Answered,
+    /// A request.
+    Pausing,
 }
 
 /// Where a client stands, and what it has read of the present answer.
@@ -22,17 +26,34 @@ pub(crate) struct Poller {
     /// How much of it is the same in each.
     same: usize,
     answers: Answers,
+    stage: Stage,
 }
 
 impl Poller {
     /// One that has sent its first request.
     pub(crate) fn new(request: &[u8]) -> Self {
         let same = request.len() - 2;
-        Self { request: request.to_vec(), same, answers: Answers::default() }
+        Self { request: request.to_vec(), same, answers: Answers::default(), stage: Stage::Asked }
     }
 
-    /// Takes what was read; `None` while the answer has not come whole.
-    pub(crate) fn take(&mut self, read: &[u8]) -> Result<Option<Turn<'_>>, String> {
+    /// Says once that the answer has come whole, and a pause begins.
+    pub(crate) fn pauses(&mut self) -> bool {
+        let begins = self.stage == Stage::Answered;
+        if begins {
+            self.stage = Stage::Pausing;
+        }
+        begins
+    }
+
+    /// Says once that the pause is over, and what to ask.
+    pub(crate) fn ask(&mut self) -> Option<&[u8]> {
+        let asks = self.stage == Stage::Pausing;
+        self.stage = if asks { Stage::Asked } else { self.stage };
+        asks.then_some(&self.request)
+    }
+
+    /// Takes what was read: the messages of an answer, once it has come whole.
+    pub(crate) fn take(&mut self, read: &[u8]) -> Result<Option<Vec<u8>>, String> {
         self.answers.push(read);
         let Some(answer) = self.answers.next(false)? else { return Ok(None) };
         if !matches!(answer.status, 200 | 304) {
@@ -52,13 +73,20 @@ impl Poller {
             }
             self.request.extend_from_slice(b"\r\n");
         }
-        Ok(Some(Turn { messages: answer.body, request: &self.request }))
+        self.stage = Stage::Answered;
+        Ok(Some(answer.body))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn next(poller: &mut Poller) -> Vec<u8> {
+        assert!(poller.ask().is_none(), "it does not pause");
+        assert!(poller.pauses() && !poller.pauses(), "it begins to, once");
+        poller.ask().unwrap().to_vec()
+    }
 
     #[test]
     fn poller_asks_again_from_where_the_answer_ended() {
@@ -68,13 +96,16 @@ mod tests {
         let (start, end) = answer.split_at(50);
         assert_eq!(poller.take(start).unwrap(), None);
         let again = b"GET / HTTP/1.1\r\nHost: a\r\nIf-Modified-Since: x\r\nIf-None-Match: W/3\r\n\r\n";
-        assert_eq!(poller.take(end).unwrap(), Some(Turn { messages: b"hi".to_vec(), request: &again[..] }));
+        assert_eq!(poller.take(end).unwrap(), Some(b"hi".to_vec()));
+        assert_eq!(next(&mut poller), again);
         // An answer without a place leaves the client where it is.
         let nothing = b"HTTP/1.1 304 Not Modified\r\n\r\n";
-        assert_eq!(poller.take(nothing).unwrap(), Some(Turn { messages: Vec::new(), request: &again[..] }));
+        assert_eq!(poller.take(nothing).unwrap(), Some(Vec::new()));
+        assert_eq!(next(&mut poller), again);
         let later = b"HTTP/1.1 200 OK\r\nEtag: W/4\r\nContent-Length: 0\r\n\r\n";
         let request = b"GET / HTTP/1.1\r\nHost: a\r\nIf-None-Match: W/4\r\n\r\n";
-        assert_eq!(poller.take(later).unwrap(), Some(Turn { messages: Vec::new(), request: &request[..] }));
+        assert_eq!(poller.take(later).unwrap(), Some(Vec::new()));
+        assert_eq!(next(&mut poller), request);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::head::{self, Framing};
 use crate::ledger::{Cursors, Ledger};
 use crate::lines::Event;
-use crate::poller::{Poller, Turn};
+use crate::poller::Poller;
 use crate::reader::Reader;
 use crate::target::Mode;
 
@@ -169,21 +169,32 @@ impl Subscriber {
         if chunked.is_done() { Err("last chunk".into()) } else { Ok(()) }
     }
 
-    /// Takes what was read of an answer; behind its end the next is asked for.
+    /// Takes what was read of an answer to a poll.
     fn poll(&mut self, read: &[u8], now: u64, ledger: &mut Ledger) -> Result<(), String> {
-        let Self { stream: Some(stream), stage: Stage::Poll(poller), reader, cursors, group, .. } = self else {
-            return Ok(());
-        };
-        let Some(Turn { messages, request }) = poller.take(read)? else { return Ok(()) };
+        let Self { stage: Stage::Poll(poller), reader, cursors, group, .. } = self else { return Ok(()) };
+        let Some(messages) = poller.take(read)? else { return Ok(()) };
         reader.feed(&messages, |event| match event {
             Event::Message(stamp, len) => ledger.deliver(*group, cursors, stamp, len, now),
             _ => ledger.foreign += 1,
-        })?;
-        match stream.write(request) {
-            Ok(n) if n == request.len() => Ok(()),
-            Ok(_) => Err("request not taken whole".into()),
-            Err(error) => Err(format!("polling: {error}")),
-        }
+        })
+    }
+
+    /// Says once that it has its answer, and is to ask again after a pause.
+    pub(crate) fn pauses(&mut self) -> bool {
+        if let Stage::Poll(poller) = &mut self.stage { poller.pauses() } else { false }
+    }
+
+    /// Asks again, where it polls and has its answer.
+    pub(crate) fn ask(&mut self, ledger: &mut Ledger) {
+        let (Some(stream), Stage::Poll(poller)) = (&mut self.stream, &mut self.stage) else { return };
+        let Some(request) = poller.ask() else { return };
+        let why = match stream.write(request) {
+            Ok(n) if n == request.len() => return,
+            Ok(_) => "request not taken whole".into(),
+            Err(error) => format!("polling: {error}"),
+        };
+        self.leave(ledger);
+        ledger.end(&why);
     }
 }
 

@@ -77,6 +77,10 @@ pub(crate) struct Swarm {
     connecting: VecDeque<usize>,
     /// Subscribers that were left with more to read.
     unread: VecDeque<usize>,
+    /// Subscribers that are to ask again, and when.
+    asking: VecDeque<(u64, usize)>,
+    /// How long one that polls waits between an answer and the next request.
+    pub(crate) pause: u64,
     /// Subscribers whose connections the server ended.
     dropped: Vec<usize>,
     /// At most so many connections without a head at a time.
@@ -107,6 +111,8 @@ impl Swarm {
             ledger,
             connecting: VecDeque::new(),
             unread: VecDeque::new(),
+            asking: VecDeque::new(),
+            pause: 0,
             dropped: Vec::new(),
             connect_window,
             connects: fastrand::usize(..1 << 20),
@@ -319,7 +325,7 @@ impl Swarm {
     fn turn(&mut self, until: u64) -> anyhow::Result<()> {
         interrupt::check()?;
         self.start_connects()?;
-        let mut due = until;
+        let mut due = self.ask_again().map_or(until, |next| next.min(until));
         for publisher in &mut self.publishers {
             let loaded = publisher.load.is_some();
             publisher.tick(self.urgent.registry(), &mut self.ledger)?;
@@ -387,9 +393,24 @@ impl Swarm {
         if subscriber.stream.is_none() {
             subscriber.unread = false;
             self.dropped.push(index);
-        } else if subscriber.unread {
-            self.unread.push_back(index);
+        } else {
+            if subscriber.unread {
+                self.unread.push_back(index);
+            }
+            if subscriber.pauses() {
+                self.asking.push_back((clock::now() + self.pause, index));
+            }
         }
+    }
+
+    /// Lets those ask again whose pause is over; says when the next one's is.
+    fn ask_again(&mut self) -> Option<u64> {
+        let now = clock::now();
+        for _ in 0..CONNECTS {
+            let Some((_, index)) = self.asking.pop_front_if(|(due, _)| *due <= now) else { break };
+            self.subscribers[index].ask(&mut self.ledger);
+        }
+        self.asking.front().map(|(due, _)| *due)
     }
 
     fn dispatch(&mut self) -> anyhow::Result<()> {

@@ -1,8 +1,6 @@
 //! `fantail-bench push-stream` with tiny figures against the real `fantail`, which has to be built beside it, and nchan: every way of
 //! being sent messages gives its figures with every server that knows it, without a fault. The figures themselves mean nothing here.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

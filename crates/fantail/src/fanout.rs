@@ -163,9 +163,9 @@ impl Attach {
     }
 }
 
-/// A subscriber, as statistics name it.
+/// A subscriber as statistics name it: one that cannot keep up, or one that was asked for.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Seen {
+pub struct Slow {
     /// What `POST /subscribers/{id}/end` takes.
     pub id: String,
     /// Its address.
@@ -237,8 +237,8 @@ impl Shards {
     }
 
     /// The subscribers whose sockets have been full for longest, at most `limit`.
-    pub async fn slowest(&self, limit: usize) -> Vec<Seen> {
-        let mut all: Vec<Seen> = Vec::new();
+    pub async fn slowest(&self, limit: usize) -> Vec<Slow> {
+        let mut all: Vec<Slow> = Vec::new();
         for inbox in &self.inboxes {
             let (answer, wait) = oneshot::channel();
             // A shard that has stopped drops the sender; likewise below.
@@ -260,8 +260,8 @@ impl Shards {
     }
 
     /// The subscribers of this identity, at most `limit`.
-    pub async fn known_as(&self, identity: &Arc<str>, limit: usize) -> Vec<Seen> {
-        let mut all: Vec<Seen> = Vec::new();
+    pub async fn known_as(&self, identity: &Arc<str>, limit: usize) -> Vec<Slow> {
+        let mut all: Vec<Slow> = Vec::new();
         for inbox in &self.inboxes {
             let (answer, wait) = oneshot::channel();
             let _ = inbox.send(Command::KnownAs(Arc::clone(identity), limit, answer));
@@ -383,18 +383,8 @@ mod tests {
         let permit = Arc::clone(places).acquire_owned().await.unwrap().into();
         let plan = hub.plan(&[ChannelName::parse("a").unwrap()], StartAt::Live).await.unwrap();
         let style = Arc::new(style);
-        shards.attach(Attach {
-            socket,
-            tuned: false,
-            peer,
-            permit,
-            plan,
-            style,
-            framing,
-            ticket: Ticket::default(),
-            presence,
-            errand,
-        });
+        let (tuned, ticket) = (false, Ticket::default());
+        shards.attach(Attach { socket, tuned, peer, permit, plan, style, framing, ticket, presence, errand });
         client
     }
 

@@ -154,8 +154,8 @@ struct Lasting {
     publishing: Arc<AtomicUsize>,
     shares: Arc<Shares>,
     recordings: Arc<Recordings>,
-    websockets: Arc<Roll>,
     sessions: Arc<Sessions>,
+    websockets: Arc<Roll>,
     admission: Arc<Admission>,
 }
 
@@ -200,8 +200,8 @@ impl App {
             publishing: Arc::default(),
             shares: Arc::default(),
             recordings: Arc::new(Recordings::new(streams(config))),
-            websockets: Arc::default(),
             sessions: Arc::default(),
+            websockets: Arc::default(),
         };
         Self::build(config, lasting, proxy, site)
     }
@@ -221,8 +221,8 @@ impl App {
             publishing: Arc::clone(&self.publishing),
             shares: Arc::clone(&self.shares),
             recordings: Arc::clone(&self.recordings),
-            websockets: Arc::clone(&self.websockets),
             sessions: Arc::clone(&self.sessions),
+            websockets: Arc::clone(&self.websockets),
             admission: Arc::clone(&self.admission),
         };
         Self::build(config, lasting, proxy, site)
@@ -300,12 +300,7 @@ impl App {
             accesses,
             unseen: Unseen::new(config),
             sessions,
-            // The key was checked when the configuration was read.
-            signer: config
-                .proxy
-                .grip_key
-                .as_ref()
-                .and_then(|key| Signer::new(key.expose(), &config.proxy.grip_issuer).ok()),
+            signer: signer(config),
             holds: Holds::new(&config.stream),
             body_timeout: config.listen.body_timeout.get(),
             body_pace: Pace::new(config.limits.body_rate.bytes(), config.listen.body_timeout.get()),
@@ -592,6 +587,12 @@ impl App {
 /// What stands before the token in the URL of a recorded stream.
 fn streams(config: &Config) -> String {
     format!("{}stream/", config.native.prefix)
+}
+
+/// Signs for applications that speak GRIP, if there is a key for it.
+fn signer(config: &Config) -> Option<Signer> {
+    // It was checked when the configuration was read.
+    Signer::new(config.proxy.grip_key.as_ref()?.expose(), &config.proxy.grip_issuer).ok()
 }
 
 /// The control listener's own routes.

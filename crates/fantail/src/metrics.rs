@@ -413,12 +413,7 @@ impl Metrics {
                 ("websocket_deliveries", "messages handed to WebSockets", Only, read(&sockets.deliveries)),
                 ("websocket_pings", "pings sent to WebSockets", Only, read(&sockets.pings)),
                 ("failed_websockets", "WebSockets that failed", Only, read(&sockets.failed)),
-                (
-                    "stalled_websockets",
-                    "WebSockets dropped for taking nothing for too long",
-                    Only,
-                    read(&sockets.stalled),
-                ),
+                ("stalled_websockets", "WebSockets dropped as they took nothing", Only, read(&sockets.stalled)),
                 ("channels", "channels at present", AndShrinks, hub.channels() as u64),
                 ("retained_bytes", "bytes that the tails hold", AndShrinks, bytes),
                 ("published", "messages accepted", Only, read(&counters.published)),

@@ -79,7 +79,10 @@ impl Case {
     pub(crate) fn run(self, running: &Running, options: &Options) -> anyhow::Result<Report> {
         let Options { subscribers, seconds, rate, poll_rate, .. } = *options;
         if self == Self::Polls {
-            return polls::run(&running.common, &polls::Options { clients: subscribers, rate: poll_rate, seconds });
+            return polls::run(
+                &running.common,
+                &polls::Options { clients: subscribers, rate: poll_rate, seconds, ..defaults() },
+            );
         }
         fanout::run(&running.common, &fanout::Options { subscribers, rate, seconds, ..defaults() })
     }

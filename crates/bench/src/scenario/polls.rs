@@ -1,4 +1,4 @@
-//! Clients that poll and wait: a message releases all of them, and they come back at once. What one release costs, how late it comes,
+//! Clients that poll and wait: a message releases all of them, and they come back. What one release costs, how late it comes,
 //! and what memory a client takes that waits.
 
 use clap::Args;
@@ -22,6 +22,10 @@ pub(crate) struct Options {
     /// Clients, each with a connection that it keeps
     #[arg(long, default_value_t = 10_000)]
     pub(crate) clients: usize,
+    /// Milliseconds between an answer and the next request; those of the push stream module's own client. In the rounds without a
+    /// rate there is no pause
+    #[arg(long, default_value_t = 100)]
+    pub(crate) pause: u64,
     /// Messages a second, open loop: between two of them everybody has time to come back
     #[arg(long, default_value_t = 1.0)]
     pub(crate) rate: f64,
@@ -31,9 +35,11 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> {
-    let Options { clients, rate, seconds } = *options;
-    let mut report =
-        Report::new("polls", format!("{clients} clients, {} bytes, {rate} msg/s, {seconds} s", common.size));
+    let Options { clients, pause, rate, seconds } = *options;
+    let mut report = Report::new(
+        "polls",
+        format!("{clients} clients, {} bytes, {rate} msg/s, {pause} ms, {seconds} s", common.size),
+    );
 
     allow_descriptors(clients)?;
     let (mut swarm, publish) = common.swarm(1, 1)?;
@@ -46,6 +52,7 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     swarm.connect_all()?;
     swarm.run(clock::now() + SETTLE, |_| false)?;
     let fresh = memory();
+    swarm.pause = pause * SECOND / 1000;
     swarm.warm_up(0, &[0])?;
 
     let meter = Meter::start(&common.pid);
@@ -60,6 +67,7 @@ pub(crate) fn run(common: &Common, options: &Options) -> anyhow::Result<Report> 
     report.usage(&usage, "release", group.delivered);
     let mut report = report.check(&swarm.ledger);
 
+    swarm.pause = 0;
     swarm.start_counting();
     swarm.ledger.follow_slowest(0);
     let first = clock::now();

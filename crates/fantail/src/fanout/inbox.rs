@@ -10,13 +10,13 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::replay::Reader;
-use super::{Attach, Farewell, Seen};
+use super::{Attach, Farewell, Slow};
 
 /// Something to do for a shard.
 pub(super) enum Command {
     Attach(Box<Attach>),
-    Slowest(usize, oneshot::Sender<Vec<Seen>>),
-    KnownAs(Arc<str>, usize, oneshot::Sender<Vec<Seen>>),
+    Slowest(usize, oneshot::Sender<Vec<Slow>>),
+    KnownAs(Arc<str>, usize, oneshot::Sender<Vec<Slow>>),
     End(u64, oneshot::Sender<bool>),
     EndKnownAs(Arc<str>, oneshot::Sender<usize>),
     Stop(Farewell, oneshot::Sender<()>),

@@ -25,7 +25,7 @@ use super::inbox::{Command, Inbox, Letters};
 use super::replay::{Reader, Replay};
 use super::room::{Rooms, Seat, Seats};
 use super::wheel::{TICK, Ticks, Wheel, ticks};
-use super::{AtStop, Attach, Errand, Farewell, NO_CHUNK, Seen, Style, format_id, last_words};
+use super::{AtStop, Attach, Errand, Farewell, NO_CHUNK, Slow, Style, format_id, last_words};
 use crate::metrics::{self, ShardMetrics};
 
 /// Members served before the shard looks up: well under a millisecond of work.
@@ -855,17 +855,17 @@ impl Shard {
     }
 
     /// The connections whose sockets have been full for longest, at most `limit`.
-    fn slowest(&self, limit: usize) -> Vec<Seen> {
+    fn slowest(&self, limit: usize) -> Vec<Slow> {
         let mut blocked: Vec<_> = self.conns.iter().map(|(_, conn)| conn).filter(|conn| conn.is_blocked()).collect();
         blocked.sort_by_key(|conn| conn.last_write);
         blocked.truncate(limit);
         blocked.into_iter().map(|conn| self.describe(conn)).collect()
     }
 
-    fn describe(&self, conn: &Conn) -> Seen {
+    fn describe(&self, conn: &Conn) -> Slow {
         let next = conn.progress.cursor().next();
         let blocked = if conn.is_blocked() { self.now - conn.last_write } else { 0 };
-        let mut seen = Seen {
+        let mut slow = Slow {
             id: format_id(self.number, conn.number),
             peer: conn.peer.to_string(),
             identity: conn.identity.as_deref().map(str::to_owned),
@@ -876,15 +876,15 @@ impl Shard {
         };
         for seat in conn.seats.as_slice() {
             let channel = &self.rooms.get(seat.room).channel;
-            seen.channels.push(channel.name().to_string());
+            slow.channels.push(channel.name().to_string());
             channel.read(|tail| {
                 for entry in tail.from(next) {
-                    seen.behind_messages += 1;
-                    seen.behind_bytes += entry.message.cost();
+                    slow.behind_messages += 1;
+                    slow.behind_bytes += entry.message.cost();
                 }
             });
         }
-        seen
+        slow
     }
 
     fn count_rooms(&self) {
@@ -915,7 +915,8 @@ fn drain(socket: &mut mio::net::TcpStream) -> bool {
 
 /// Whether it is somebody's, and has not been told to go.
 fn is_known_as(conn: &Conn, identity: &str) -> bool {
-    conn.identity.as_deref() == Some(identity) && !matches!(conn.doing, Doing::Ending | Doing::Closing)
+    conn.identity.as_deref() == Some(identity)
+        && !matches!(conn.doing, Doing::Ending | Doing::Closing | Doing::Resting(_))
 }
 
 /// Bounds what the kernel holds for a subscriber.

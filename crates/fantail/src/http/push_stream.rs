@@ -7,6 +7,7 @@ mod census;
 mod events;
 mod figures;
 mod gzip;
+mod lately;
 mod poll;
 mod publisher;
 mod site;

@@ -20,7 +20,7 @@ use super::App;
 use super::body::Body;
 use super::error::{Refusal, json};
 use super::query::Query;
-use crate::fanout::Seen;
+use crate::fanout::Slow;
 use crate::journal::disk::figures::Figures as OnDisk;
 use crate::metrics::{Figure, Grows};
 use crate::proxy::Shown;
@@ -70,7 +70,7 @@ struct Summary {
     evicted: u64,
     blocked: u64,
     stalled: u64,
-    slowest: Vec<Seen>,
+    slowest: Vec<Slow>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     upstreams: BTreeMap<String, Vec<Shown>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,7 +156,7 @@ pub async fn summary(app: &App, query: Query<'_>) -> Result<Response<Body>, Refu
 }
 
 /// The subscribers whose sockets have been full for longest, in shards and over a WebSocket.
-async fn slowest(app: &App) -> Vec<Seen> {
+async fn slowest(app: &App) -> Vec<Slow> {
     let mut slow = app.shards.slowest(SLOWEST).await;
     slow.extend(app.websockets.slowest(&app.hub, SLOWEST));
     slow.sort_by_key(|slow| Reverse((slow.blocked_ms, slow.behind_bytes)));

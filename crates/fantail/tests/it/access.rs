@@ -25,6 +25,11 @@ pub(crate) fn seconds(from_now: i64) -> i64 {
     i64::try_from(now).expect("a clock") + from_now
 }
 
+/// The same for what may not be negative.
+pub(crate) fn moment(from_now: i64) -> u64 {
+    seconds(from_now).cast_unsigned()
+}
+
 /// A token with these claims, good for a minute.
 pub(crate) fn token(claims: Value) -> String {
     let mut all = json!({ "exp": seconds(60) });
@@ -128,7 +133,7 @@ fn token_that_is_not_believed_is_refused_with_the_reason() {
     let signed = |claims: &str| issue(Algorithm::Hs256, SECRET.as_bytes(), claims).expect("a token");
     let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let stripped = format!("{}.{}.", part(r#"{"alg":"none"}"#), part(&good.to_string()));
-    let twice = good.to_string().replacen("{", "{\"exp\":1,", 1);
+    let twice = good.to_string().replacen('{', "{\"exp\":1,", 1);
     assert_eq!(ask(&server, "/sub/a?last=0&wait=1ms", &signed(&good.to_string())).status, 200);
     for (token, reason, error) in [
         (stripped, "algorithm", "the token is signed with \"none\", for which there is no key"),
@@ -271,7 +276,7 @@ fn recorded_stream_is_seen_again_by_whoever_may_use_its_route() {
     });
     for (access, target) in [
         ("members", format!("/chat?token={}", listener(&[]))),
-        ("links", sign(SECRET.as_bytes(), "/chat", seconds(2) as u64, None)),
+        ("links", sign(SECRET.as_bytes(), "/chat", moment(2), None)),
     ] {
         let server = TestServer::start(&format!(
             "{JWT}{SIGNED}[upstream.app]\nservers = ['{}']\n[[route]]\npath = '/chat'\naction = 'proxy'\nupstream = 'app'\nrecord = true\n\
@@ -299,7 +304,7 @@ fn signed_url_opens_its_path_until_its_time() {
     let server = TestServer::start(&format!(
         "stream.access = 'links'\n{SIGNED}previous_secret = 'fedcba9876543210fedcba9876543210'\n"
     ));
-    let later = seconds(60) as u64;
+    let later = moment(60);
     for secret in [SECRET, "fedcba9876543210fedcba9876543210"] {
         let url = sign(secret.as_bytes(), "/sub/a/b%20c", later, Some("42"));
         let mut stream = server.public().subscribe(&format!("{url}&last=1"));
@@ -321,7 +326,7 @@ fn signed_url_opens_its_path_until_its_time() {
             format!("{url}&exp=1"),
             "the URL is not signed, or not for this path and these values: exp, sub and sig may each be there once",
         ),
-        (sign(SECRET.as_bytes(), "/sub/a", seconds(-1) as u64, None), "the URL has expired"),
+        (sign(SECRET.as_bytes(), "/sub/a", moment(-1), None), "the URL has expired"),
     ] {
         let answer = server.public().get(&wrong);
         assert_eq!((answer.status, answer.error()), (401, error.to_owned()), "{wrong}");

@@ -178,7 +178,7 @@ fn answer_with_half_a_request_behind_it_leaves_at_once() {
 fn stream_asked_for_on_a_full_socket_comes_behind_all_answers() {
     // More than both kernels' buffers hold.
     const BEFORE: usize = 700;
-    let server = TestServer::start("");
+    let server = TestServer::start("[limits]\nurl = '13KiB'\n");
     server.publish("kept", "old");
     let mut client = server.public();
     let long = "x".repeat(12_000);

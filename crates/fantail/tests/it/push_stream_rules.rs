@@ -14,8 +14,8 @@ fn get(server: &TestServer, target: &str) -> Answer {
     server.public().get(target)
 }
 
-fn poll(mode: &str, more: &str) -> String {
-    format!("subscriber = '{mode}'\nchannels_path = '$arg_id'\nmessage_template = '<~id~:~text~>'\n{more}")
+fn poll(mode: &str, options: &str) -> String {
+    format!("subscriber = '{mode}'\nchannels_path = '$arg_id'\nmessage_template = '<~id~:~text~>'\n{options}")
 }
 
 #[test]

@@ -282,8 +282,6 @@ fn stream_of_several_channels_strictly_leaves_one_that_is_deleted() {
         let gone: Vec<_> = told.lines().filter(|line| line.contains("client_unsubscribed")).collect();
         let [first, second] = gone.as_slice() else { panic!("{told}") };
         assert!(first.contains(r#""channel": "a""#) && second.contains(r#""channel": "b""#), "{told}");
-        let at = |text: &str| told.find(text).unwrap_or_else(|| panic!("no {text} in {told}"));
-        assert!(!strict || at("client_unsubscribed") < at("channel_destroyed"), "{told}");
     }
 }
 

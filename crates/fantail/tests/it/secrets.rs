@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use fantail::auth::{digest, sign};
 use serde_json::json;
 
-use crate::access::{SECRET, seconds, token};
+use crate::access::{SECRET, moment, token};
 use crate::client::{Answer, Client};
 use crate::server::eventually;
 use crate::upstream::Upstream;
@@ -29,6 +29,30 @@ impl Drop for Killed {
         self.0.kill().ok();
         self.0.wait().ok();
     }
+}
+
+fn fantail() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
+    command.env_clear().stdin(Stdio::null());
+    command
+}
+
+/// What is said of a configuration in which a secret stands where it does not belong.
+fn of_wrong_files(text: &str) -> String {
+    let config = tempfile::NamedTempFile::with_suffix(".toml").expect("a file");
+    let mut said = String::new();
+    for wrong in [
+        text.replace("by = 'signed'", "by = 'callback'"),
+        text.replace(&digest(KEY), KEY),
+        text.replace(&format!("secret = '{SECRET}'"), &format!("secret = 'base64:{SECRET}!'")),
+        text.replace(&format!("key = '{CONTROL}'"), &format!("key = '{CONTROL} {CONTROL}'")),
+    ] {
+        std::fs::write(config.path(), wrong).expect("a file");
+        let out = fantail().arg("check").arg("--config").arg(config.path()).output().expect("the program runs");
+        assert!(!out.status.success(), "{out:?}");
+        said += &String::from_utf8_lossy(&[out.stdout, out.stderr].concat());
+    }
+    said
 }
 
 #[test]
@@ -54,11 +78,6 @@ fn secrets_are_in_nothing_that_the_program_says() {
         app.name
     );
     std::fs::write(&config, &text).expect("a file");
-    let fantail = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fantail"));
-        command.env_clear().stdin(Stdio::null());
-        command
-    };
     let log = folder.path().join("log");
     let out = || Stdio::from(File::options().append(true).create(true).open(&log).expect("a file"));
     let mut serve = fantail();
@@ -78,7 +97,7 @@ fn secrets_are_in_nothing_that_the_program_says() {
     let mut said = String::new();
     let good = token(json!({ "sub": "42", "subscribe": ["a"], "publish": ["a"] }));
     let expired = token(json!({ "exp": 1, "subscribe": ["a"] }));
-    let url = sign(PREVIOUS.as_bytes(), "/l/a", seconds(60) as u64, Some("42"));
+    let url = sign(PREVIOUS.as_bytes(), "/l/a", moment(60), Some("42"));
     let signature = url.rsplit_once("sig=").expect("a signature").1.to_owned();
     for token in [&good, &expired, &format!("{good}x"), &COOKIE.to_owned()] {
         let (bearer, cookie) = (format!("Bearer {token}"), format!("sid={token}; other={COOKIE}"));
@@ -118,18 +137,7 @@ fn secrets_are_in_nothing_that_the_program_says() {
         assert!(out.status.success(), "{out:?}");
         said += &String::from_utf8_lossy(&[out.stdout, out.stderr].concat());
     }
-    // A secret where it does not belong is not quoted either.
-    for wrong in [
-        text.replace("by = 'signed'", "by = 'callback'"),
-        text.replace(&digest(KEY), KEY),
-        text.replace(&format!("secret = '{SECRET}'"), &format!("secret = 'base64:{SECRET}!'")),
-        text.replace(&format!("key = '{CONTROL}'"), &format!("key = '{CONTROL} {CONTROL}'")),
-    ] {
-        std::fs::write(&config, wrong).expect("a file");
-        let out = fantail().arg("check").arg("--config").arg(&config).output().expect("the program runs");
-        assert!(!out.status.success(), "{out:?}");
-        said += &String::from_utf8_lossy(&[out.stdout, out.stderr].concat());
-    }
+    said += &of_wrong_files(&text);
     said += &logged();
     for looked_at in
         ["a key set could not be fetched", "said neither yes nor no", "the token has expired", "secret = \"***\""]

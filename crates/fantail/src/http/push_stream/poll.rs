@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fantail_hub::{Batch, Clock, Hub, Plan};
-use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::gzip;
+use super::lately::{Lately, Recipe};
 use super::styles::Styles;
 use crate::dialect::push_stream::{Place, Seen, headers, jsonp};
+use crate::http::reply::Reply;
 
 /// What the answers of one route have in common.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ pub(super) struct Polls {
     footer: Bytes,
     /// What who waited in vain is told, where that is more than a 304.
     timed_out: Option<Bytes>,
+    lately: Lately,
 }
 
 /// One of them, before it is known what it says.
@@ -53,6 +57,7 @@ impl Polls {
             header: styles.header(None).into(),
             footer: styles.footer().clone(),
             timed_out: with_body.then(|| styles.timed_out().into()),
+            lately: Lately::default(),
         }
     }
 }
@@ -83,6 +88,22 @@ impl Poll {
         }
     }
 
+    /// The same as bytes, for an answer that leaves HTTP. `packs` if its client takes it compressed.
+    pub(super) fn reply(&self, due: Option<&Batch>, keep_alive: bool, packs: bool) -> Vec<u8> {
+        let make = || {
+            let Answer { status, mut headers, mut body } = self.answer(due);
+            if let Some(packed) = packs.then(|| gzip::pack(&body)).flatten() {
+                body = packed;
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
+            Reply::new(status, None, &headers, keep_alive).with(&[&body])
+        };
+        let Some(batch) = due else { return make() };
+        let (messages, place, callback) = (&batch.bytes, self.place(batch), self.callback.as_deref());
+        let recipe = Recipe { messages, place, callback, head: &self.head, keep_alive, packs };
+        self.polls.lately.answer(recipe, make)
+    }
+
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.head {
@@ -93,17 +114,21 @@ impl Poll {
 
     fn with(&self, batch: &Batch) -> Answer {
         let mut headers = self.headers();
-        let last = batch.last.map(|(offset, time)| Place { time: time.0 / 1000, tag: offset.0 });
-        let place = match last.filter(|_| !(self.polls.strict && batch.ends)) {
-            Some(last) => self.seen.newest([last]).unwrap_or(last),
-            None => self.now(),
-        };
-        headers::place(&mut headers, place);
+        headers::place(&mut headers, self.place(batch));
         let messages = match &self.callback {
             Some(_) => batch.bytes.strip_suffix(jsonp::BETWEEN).unwrap_or(&batch.bytes),
             None => &batch.bytes,
         };
         self.full(headers, messages)
+    }
+
+    /// Where an answer with this ends.
+    fn place(&self, batch: &Batch) -> Place {
+        let last = batch.last.map(|(offset, time)| Place { time: time.0 / 1000, tag: offset.0 });
+        match last.filter(|_| !(self.polls.strict && batch.ends)) {
+            Some(last) => self.seen.newest([last]).unwrap_or(last),
+            None => self.now(),
+        }
     }
 
     fn without(&self) -> Answer {

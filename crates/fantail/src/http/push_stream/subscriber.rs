@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fantail_hub::{Batch, ChannelName, Framing, Plan, Subscription};
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONNECTION, CONTENT_TYPE, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::admission::{Admission, Refused};
@@ -21,7 +21,6 @@ use crate::dialect::push_stream::{MODE, Refusal, Requested, Seen, jsonp, media_t
 use crate::http::access::Pass;
 use crate::http::body::Body;
 use crate::http::redirect;
-use crate::http::reply::Reply;
 use crate::http::subscribe::{has_body, keeps_alive};
 use crate::http::takeover::{self, Errand, Slot, Takeover};
 use crate::http::{App, retry_ms};
@@ -245,14 +244,7 @@ impl Subscriber {
         let poll = Poll::new(&self.polls, &app.hub, &plan, seen, callback, headers, true);
         let packs = gzip::accepts(&ask.request.headers);
         let keep_alive = keeps_alive(ask.request) && !has_body(ask.request);
-        let response = Box::new(move |due: Option<&Batch>| {
-            let Answer { status, mut headers, mut body } = poll.answer(due);
-            if let Some(packed) = packs.then(|| gzip::pack(&body)).flatten() {
-                body = packed;
-                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            }
-            Reply::new(status, None, &headers, keep_alive).with(&[&body])
-        });
+        let response = Box::new(move |due: Option<&Batch>| poll.reply(due, keep_alive, packs));
         let errand = Errand::Answer { wait: self.wait, keep_alive, response };
         slot.ask(Takeover::Subscriber(takeover::Subscriber {
             plan,

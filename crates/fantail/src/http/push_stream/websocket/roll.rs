@@ -10,7 +10,7 @@ use fantail_hub::{ChannelName, Cursor, Hub};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::fanout::Seen;
+use crate::fanout::Slow;
 use crate::metrics::{self, Metrics};
 
 /// What their ids begin with; those of subscribers in shards begin with the shard's number.
@@ -85,7 +85,7 @@ impl Roll {
     }
 
     /// Those whose sockets have been full for longest, at most `limit`.
-    pub fn slowest(&self, hub: &Hub, limit: usize) -> Vec<Seen> {
+    pub fn slowest(&self, hub: &Hub, limit: usize) -> Vec<Slow> {
         let mut blocked: Vec<_> = {
             let entries = self.entries.lock();
             let since = entries.iter().map(|(number, entry)| (entry.blocked.load(Ordering::Relaxed), *number, entry));
@@ -134,7 +134,7 @@ impl Entry {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
 
-    fn describe(&self, hub: &Hub, number: u64, since: u64) -> Seen {
+    fn describe(&self, hub: &Hub, number: u64, since: u64) -> Slow {
         let next = self.next.load(Ordering::Relaxed);
         let (mut behind_messages, mut behind_bytes) = (0, 0);
         for channel in self.channels.iter().filter_map(|name| hub.find(name)) {
@@ -145,7 +145,7 @@ impl Entry {
                 }
             });
         }
-        Seen {
+        Slow {
             id: format!("{PREFIX}{number}"),
             peer: self.peer.to_string(),
             identity: self.identity.as_deref().map(str::to_owned),
