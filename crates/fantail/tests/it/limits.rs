@@ -8,7 +8,7 @@ use socket2::{Domain, Socket, Type};
 use fantail::auth::sign;
 
 use crate::access::{SECRET, seconds};
-use crate::client::{Client, End};
+use crate::client::Client;
 use crate::server::{PATIENCE, Process, TestServer, eventually};
 
 /// A connection from an address of this machine.
@@ -149,8 +149,11 @@ fn streams_of_a_subscriber_are_counted_wherever_they_come_from() {
     assert_eq!(answer.status, 429);
     assert_eq!(answer.error(), "this subscriber has 1 streams, no more are allowed (limits.streams_per_identity)");
     // An `EventSource` would not come back from that: it is told by a stream that ends.
-    let mut browser = from(BOB, server.public).subscribe_with(&url("/sub/b", "42"), &[("Accept", "text/event-stream")]);
-    assert_eq!(browser.to_end().1, End::Said);
+    let mut browser = from(BOB, server.public);
+    browser.ask("GET", &url("/sub/b", "42"), &[("Accept", "text/event-stream")], b"");
+    let told = browser.answer();
+    assert_eq!((told.status, told.head.get("content-type")), (200, Some("text/event-stream")));
+    assert!(told.text().contains("limits.streams_per_identity") && told.text().contains("retry: "), "{}", told.text());
     from(BOB, server.public).subscribe(&url("/sub/b", "43"));
     drop(first);
     eventually("its seat comes back", || {
