@@ -9,7 +9,7 @@ use crate::args::{Common, defaults};
 use crate::compare::case::Case;
 use crate::peers::{Peer, Place};
 use crate::report::Report;
-use crate::sheet::{Column, Files, Outcome, Sheet};
+use crate::sheet::{Files, Outcome, Sheet};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
@@ -50,18 +50,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut sheet = Sheet::default();
     let cases = chosen(&options.scenarios);
     sheet.rows = cases.iter().flat_map(|case| case.rows()).collect();
-    let mut peers = Vec::new();
-    for peer in chosen(&options.only) {
-        let title = peer.title();
-        match peer.missing(place) {
-            None => {
-                let (version, configuration) = (peer.version(place), peer.configuration());
-                sheet.columns.push(Column { title, version, configuration });
-                peers.push(peer);
-            }
-            Some(why) => sheet.notes.push(format!("{title} was not measured: {why}")),
-        }
-    }
+    let mut peers = chosen(&options.only);
+    peers.retain(|peer| sheet.admit(peer.title(), peer.missing(place), || (peer.version(place), peer.configuration())));
     for round in 1..=options.rounds {
         for &case in &cases {
             for &peer in peers.iter().filter(|&&peer| case.suits(peer)) {
@@ -79,11 +69,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 /// One case with a server of its own; what fails is a report too.
 fn one(case: Case, peer: Peer, place: &Place, common: &Common, options: &Options) -> Report {
     let report = peer.start(place, common).and_then(|running| case.run(&running, options));
-    report.unwrap_or_else(|error| {
-        let mut report = Report::new(case.name(), String::new());
-        report.faults.push(format!("{error:#}"));
-        report
-    })
+    Report::or_fault(case.name(), report)
 }
 
 /// What was asked for, or all there is.

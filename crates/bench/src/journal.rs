@@ -134,11 +134,7 @@ fn where_data_lies(options: &Options) -> anyhow::Result<Vec<String>> {
 /// One case with a server of its own; what fails is a report too.
 fn one(case: Case, store: Store, common: &Common, options: &Options) -> Report {
     let server = store.start(&options.place, common, &options.dir, case.settings());
-    server.and_then(|server| case.run(server, store, options)).unwrap_or_else(|error| {
-        let mut report = Report::new(case.name(), String::new());
-        report.faults.push(format!("{error:#}"));
-        report
-    })
+    Report::or_fault(case.name(), server.and_then(|server| case.run(server, store, options)))
 }
 
 /// Adds what figures are beside those of other journals in the same round.

@@ -16,7 +16,7 @@ use crate::peers::Place;
 use crate::peers::proxies::Proxy;
 use crate::proxy::case::{Case, Work};
 use crate::report::Report;
-use crate::sheet::{Column, Files, Outcome, Sheet};
+use crate::sheet::{Files, Outcome, Sheet};
 
 /// Figures that are also told as what they are above the direct connection's.
 const ADDED: [(&str, &str); 2] = [("latency p50", "added latency p50"), ("latency p99", "added latency p99")];
@@ -70,18 +70,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     crate::sockets::allow_descriptors(0)?;
 
     let mut sheet = Sheet::default();
-    let mut proxies = Vec::new();
-    for proxy in chosen(&options.only) {
-        let title = proxy.title();
-        match proxy.missing(place) {
-            None => {
-                let (version, configuration) = (proxy.version(place), proxy.configuration());
-                sheet.columns.push(Column { title, version, configuration });
-                proxies.push(proxy);
-            }
-            Some(why) => sheet.notes.push(format!("{title} was not measured: {why}")),
-        }
-    }
+    let mut proxies = chosen(&options.only);
+    proxies.retain(|proxy| {
+        sheet.admit(proxy.title(), proxy.missing(place), || (proxy.version(place), proxy.configuration()))
+    });
     let mut works: Vec<Work> = chosen(&options.scenarios).into_iter().flat_map(|case| case.works(options)).collect();
     works.retain(|work| proxies.iter().any(|&proxy| work.suits(proxy)));
     sheet.rows = works.iter().flat_map(|work| work.rows(options)).collect();
@@ -110,11 +102,7 @@ fn one(work: Work, proxy: Proxy, common: &Common, options: &Options) -> Report {
         let running = proxy.start(&options.place, common, origin.address, work == Work::Shared)?;
         work.run(running, origin, common, options)
     });
-    report.unwrap_or_else(|error| {
-        let mut report = Report::new(&work.name(), String::new());
-        report.faults.push(format!("{error:#}"));
-        report
-    })
+    Report::or_fault(&work.name(), report)
 }
 
 /// Adds what the proxy's latencies are above the direct connection's of the same round.

@@ -11,7 +11,7 @@ use crate::peers::Place;
 use crate::peers::routes::Routes;
 use crate::push_stream::case::Case;
 use crate::report::Report;
-use crate::sheet::{Column, Files, Outcome, Sheet};
+use crate::sheet::{Files, Outcome, Sheet};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
@@ -52,18 +52,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut sheet = Sheet::default();
     let cases = chosen(&options.scenarios);
     sheet.rows = cases.iter().flat_map(|case| case.rows(options)).collect();
-    let mut servers = Vec::new();
-    for routes in chosen(&options.only) {
-        let title = routes.title();
-        match routes.missing(place) {
-            None => {
-                let (version, configuration) = (routes.version(place), routes.configuration());
-                sheet.columns.push(Column { title, version, configuration });
-                servers.push(routes);
-            }
-            Some(why) => sheet.notes.push(format!("{title} was not measured: {why}")),
-        }
-    }
+    let mut servers = chosen(&options.only);
+    servers.retain(|routes| {
+        sheet.admit(routes.title(), routes.missing(place), || (routes.version(place), routes.configuration()))
+    });
     for round in 1..=options.rounds {
         for &case in &cases {
             for &routes in servers.iter().filter(|routes| routes.knows(case.mode())) {
@@ -80,9 +72,5 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 /// One case with a server of its own; what fails is a report too.
 fn one(case: Case, routes: Routes, common: &Common, options: &Options) -> Report {
     let report = routes.start(&options.place, common, case.mode()).and_then(|running| case.run(&running, options));
-    report.unwrap_or_else(|error| {
-        let mut report = Report::new(case.name(), String::new());
-        report.faults.push(format!("{error:#}"));
-        report
-    })
+    Report::or_fault(case.name(), report)
 }

@@ -46,6 +46,15 @@ impl Report {
         Self { scenario, settings, figures: Vec::new(), curve, faults: Vec::new(), notes: Vec::new() }
     }
 
+    /// What a run found; one that failed is told by its fault.
+    pub(crate) fn or_fault(scenario: &str, found: anyhow::Result<Self>) -> Self {
+        found.unwrap_or_else(|error| {
+            let mut report = Self::new(scenario, String::new());
+            report.faults.push(format!("{error:#}"));
+            report
+        })
+    }
+
     pub(crate) fn figure(&mut self, name: &str, value: f64, unit: &'static str) {
         self.figures.push(Figure { name: name.to_owned(), value, unit });
     }

@@ -62,6 +62,23 @@ pub(crate) struct Files {
 }
 
 impl Sheet {
+    /// Gives a server a column with its version and configuration, or, where it is `missing`, a note of why. Whether it can be
+    /// measured.
+    pub(crate) fn admit(
+        &mut self,
+        title: &'static str,
+        missing: Option<String>,
+        details: impl FnOnce() -> (String, &'static str),
+    ) -> bool {
+        if let Some(why) = missing {
+            self.notes.push(format!("{title} was not measured: {why}"));
+            return false;
+        }
+        let (version, configuration) = details();
+        self.columns.push(Column { title, version, configuration });
+        true
+    }
+
     /// Prints the table, and writes what was asked for.
     pub(crate) fn publish(&self, files: &Files) -> anyhow::Result<()> {
         let table = self.table();
