@@ -7,13 +7,12 @@ use serde_json::{Value, json};
 
 use crate::browser::{Browser, Report};
 use crate::cut::Cutter;
+use crate::push_stream_page::{CONTROL, SCRIPT, TEMPLATE, frame};
 use crate::push_stream_subscriber::{publish, server};
 use crate::server::{PATIENCE, TestServer};
 use crate::upstream::Upstream;
 
 const PAGE: &str = include_str!("../browser/push_page.js");
-const TEMPLATE: &str =
-    r#"{"id":~id~,"channel":"~channel~","text":"~text~","tag":"~tag~","time":"~time~","eventid":"~event-id~"}"#;
 
 /// How a page gets its messages.
 #[derive(Clone, Copy, Debug)]
@@ -31,19 +30,13 @@ const fn way(mode: &'static str, by_argument: bool, abroad: bool) -> Way {
 
 /// A site that a page comes from, and the module's routes beside it.
 fn site(strict: bool, upstream: &Upstream) -> TestServer {
-    let control = "last_received_message_time = '$arg_time'\nlast_received_message_tag = '$arg_tag'\nlast_event_id = '$arg_eventid'\n";
-    let script = "<script>p(~id~,'~channel~','~text~','~event-id~', '~time~', '~tag~');</script>";
-    let frame = format!(
-        "header_template = '<html><body><script>parent.PushStream.register(this)</script>'\ndefault_type = 'text/html; charset=utf-8'\n\
-         footer_template = '</body></html>'\nping_message_interval = '300ms'\n{control}"
-    );
     let waits = "longpolling_connection_ttl = '1s'\n";
     let routes = [
         ("/ev/", "eventsource", TEMPLATE, "ping_message_interval = '300ms'\n".to_owned()),
-        ("/ws/", "websocket", TEMPLATE, format!("websocket_allow_publish = true\nstore_messages = true\n{control}")),
-        ("/sub/", "streaming", script, frame),
+        ("/ws/", "websocket", TEMPLATE, format!("websocket_allow_publish = true\nstore_messages = true\n{CONTROL}")),
+        ("/sub/", "streaming", SCRIPT, frame("300ms")),
         ("/lp/", "long-polling", TEMPLATE, waits.to_owned()),
-        ("/lpa/", "long-polling", TEMPLATE, format!("{waits}{control}")),
+        ("/lpa/", "long-polling", TEMPLATE, format!("{waits}{CONTROL}")),
     ];
     let routes: Vec<_> = routes
         .iter()

@@ -12,7 +12,8 @@ use crate::client::{Answer, Part, Stream};
 use crate::push_stream_subscriber::server;
 use crate::server::{PATIENCE, TestServer, eventually};
 
-const TEMPLATE: &str =
+/// A message as pages read it.
+pub(crate) const TEMPLATE: &str =
     r#"{"id":~id~,"channel":"~channel~","text":"~text~","tag":"~tag~","time":"~time~","eventid":"~event-id~"}"#;
 
 /// How it gets its messages.
@@ -48,6 +49,19 @@ struct Page<'a> {
     requests: u32,
 }
 
+/// Where a client stands, as it says in its URL.
+pub(crate) const CONTROL: &str = "last_received_message_time = '$arg_time'\nlast_received_message_tag = '$arg_tag'\nlast_event_id = '$arg_eventid'\n";
+/// A message as a streaming frame takes it.
+pub(crate) const SCRIPT: &str = "<script>p(~id~,'~channel~','~text~','~event-id~', '~time~', '~tag~');</script>";
+
+/// A streaming route whose answers are frames of a page, with a ping so often.
+pub(crate) fn frame(ping: &str) -> String {
+    format!(
+        "header_template = '<html><body><script>parent.PushStream.register(this)</script>'\ndefault_type = 'text/html; charset=utf-8'\n\
+         footer_template = '</body></html>'\nping_message_interval = '{ping}'\n{CONTROL}"
+    )
+}
+
 fn routes() -> Vec<(&'static str, String)> {
     let subscriber = |mode: &str, template: &str, more: &str| {
         format!(
@@ -55,18 +69,13 @@ fn routes() -> Vec<(&'static str, String)> {
             serde_json::to_string(template).expect("as pages need it")
         )
     };
-    let control = "last_received_message_time = '$arg_time'\nlast_received_message_tag = '$arg_tag'\nlast_event_id = '$arg_eventid'\n";
-    let script = "<script>p(~id~,'~channel~','~text~','~event-id~', '~time~', '~tag~');</script>";
-    let page = format!(
-        "header_template = '<html><body><script>parent.PushStream.register(this)</script>'\ndefault_type = 'text/html; charset=utf-8'\n\
-         footer_template = '</body></html>'\nping_message_interval = '10s'\n{control}"
-    );
+    let page = frame("10s");
     let waits = "longpolling_connection_ttl = '10s'\n";
     vec![
         ("~ ^/ev/(.*)$", subscriber("eventsource", TEMPLATE, "ping_message_interval = '10s'")),
-        ("~ ^/sub/(.*)$", subscriber("streaming", script, &page)),
+        ("~ ^/sub/(.*)$", subscriber("streaming", SCRIPT, &page)),
         ("~ ^/lp/(.*)$", subscriber("long-polling", TEMPLATE, waits)),
-        ("~ ^/lpa/(.*)$", subscriber("long-polling", TEMPLATE, &format!("{waits}{control}"))),
+        ("~ ^/lpa/(.*)$", subscriber("long-polling", TEMPLATE, &format!("{waits}{CONTROL}"))),
     ]
 }
 
