@@ -57,7 +57,7 @@ pub use self::{
     hub::{Hub, Retention},
     idempotency::Idempotency,
     journal::{Durability, Journal, JournalUrl},
-    key::Key,
+    key::{Key, has_whole_stars},
     limits::Limits,
     listen::{ClientField, Listen},
     load::{CONTROL_URL, Flag, PUBLIC_URL, Sources, TOKEN, Text, load},

@@ -20,6 +20,25 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// So many bytes of hexadecimal digits; nothing for other texts.
+pub(super) fn unhex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        let [high, low] = pair else { return None };
+        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
+}
+
+/// Whether a key that is usual for one algorithm can be used for another.
+pub(super) fn fits(usual: Algorithm, other: Algorithm) -> bool {
+    if usual == Algorithm::Rs256 { rsa(other).is_some() } else { other == usual }
+}
+
 /// The HMAC of a text; nothing for what is no HMAC.
 pub(super) fn hmac(algorithm: Algorithm, secret: &[u8], text: &[u8]) -> Option<Vec<u8>> {
     // HMAC takes keys of any length (RFC 2104 §3).

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::key::Material;
+use crate::config::Algorithm;
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
@@ -15,15 +16,6 @@ const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
-
-/// What sort of key it is, which says what it can be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sort {
-    Rsa,
-    P256,
-    P384,
-    Ed25519,
-}
 
 /// The blocks of a PEM file (RFC 7468), with what they are called; nothing where one is not whole.
 pub(super) fn blocks(text: &str) -> Option<Vec<(&str, Vec<u8>)>> {
@@ -39,8 +31,8 @@ pub(super) fn blocks(text: &str) -> Option<Vec<(&str, Vec<u8>)>> {
     Some(blocks)
 }
 
-/// The key of a `SubjectPublicKeyInfo`.
-pub(super) fn public_key(der: &[u8]) -> Option<(Sort, Material)> {
+/// The key of a `SubjectPublicKeyInfo`, and the usual algorithm of its sort.
+pub(super) fn public_key(der: &[u8]) -> Option<(Algorithm, Material)> {
     let (mut info, rest) = take(der, SEQUENCE)?;
     let (mut algorithm, bits) = take(info, SEQUENCE)?;
     info = bits;
@@ -53,17 +45,17 @@ pub(super) fn public_key(der: &[u8]) -> Option<(Sort, Material)> {
         return None;
     }
     match object {
-        RSA => Some((Sort::Rsa, rsa_key(key)?)),
+        RSA => Some((Algorithm::Rs256, rsa_key(key)?)),
         EC => {
             let (curve, _) = take(algorithm, OBJECT)?;
-            let (sort, length) = match curve {
-                P256 => (Sort::P256, 65),
-                P384 => (Sort::P384, 97),
+            let (usual, length) = match curve {
+                P256 => (Algorithm::Es256, 65),
+                P384 => (Algorithm::Es384, 97),
                 _ => return None,
             };
-            (key.len() == length && key[0] == 4).then(|| (sort, Material::Point(key.into())))
+            (key.len() == length && key[0] == 4).then(|| (usual, Material::Point(key.into())))
         }
-        ED25519 => (key.len() == 32).then(|| (Sort::Ed25519, Material::Point(key.into()))),
+        ED25519 => (key.len() == 32).then(|| (Algorithm::EdDsa, Material::Point(key.into()))),
         _ => None,
     }
 }
@@ -116,8 +108,8 @@ mod tests {
         let found = blocks(&text).unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].0, "PUBLIC KEY");
-        let (sort, material) = public_key(&found[0].1).unwrap();
-        assert_eq!(sort, Sort::Ed25519);
+        let (usual, material) = public_key(&found[0].1).unwrap();
+        assert_eq!(usual, Algorithm::EdDsa);
         assert!(matches!(material, Material::Point(point) if point.len() == 32));
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::config::has_whole_stars;
+
 /// A pattern of channel names: levels separated by dots, where `*` stands for one level and `**`, at the end, for one or more.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pattern(Box<str>);
@@ -10,13 +12,7 @@ pub struct Pattern(Box<str>);
 impl Pattern {
     /// A pattern; nothing for a text that is none.
     pub fn parse(text: &str) -> Option<Self> {
-        let last = text.split('.').count() - 1;
-        let sound = text.split('.').enumerate().all(|(at, level)| match level {
-            "*" => true,
-            "**" => at == last,
-            level => !level.contains('*'),
-        });
-        (sound && !text.is_empty()).then(|| Self(text.into()))
+        has_whole_stars(text).then(|| Self(text.into()))
     }
 
     /// Whether a channel of this name is among those meant.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::algorithm::{curve, named, rsa};
+use super::algorithm::{fits, named};
 use super::der::positive;
 use super::key::{Key, Material};
 use crate::config::Algorithm;
@@ -101,13 +101,9 @@ impl Jwk {
             }
             _ => return None,
         };
-        let fits = |algorithm: Algorithm| match usual {
-            Algorithm::Rs256 => rsa(algorithm).is_some(),
-            _ => algorithm == usual && curve(algorithm).is_some(),
-        };
         let algorithm = match &self.alg {
-            Some(name) => named(name).filter(|algorithm| fits(*algorithm))?,
-            None => default.filter(|algorithm| fits(*algorithm)).unwrap_or(usual),
+            Some(name) => named(name).filter(|algorithm| fits(usual, *algorithm))?,
+            None => default.filter(|algorithm| fits(usual, *algorithm)).unwrap_or(usual),
         };
         Some(Key { algorithm, name: self.kid.map(String::into_boxed_str), material })
     }

@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use thiserror::Error;
 
-use super::der::{self, Sort};
+use super::algorithm::fits;
+use super::der;
 use super::jwk::{KeySet, KeySetError};
 use super::key::Key;
 use crate::config::{Access, Algorithm, BASE64, Secret};
@@ -96,19 +97,12 @@ fn pem(text: &[u8], algorithm: Option<Algorithm>) -> Result<Vec<Key>, KeyError> 
             let at = index + 1;
             let read = match *label {
                 "PUBLIC KEY" => der::public_key(der),
-                "RSA PUBLIC KEY" => der::rsa_key(der).map(|material| (Sort::Rsa, material)),
+                "RSA PUBLIC KEY" => der::rsa_key(der).map(|material| (Algorithm::Rs256, material)),
                 _ => None,
             };
-            let (sort, material) = read.ok_or(KeyError::Sort(at))?;
-            let usual = match sort {
-                Sort::Rsa => Algorithm::Rs256,
-                Sort::P256 => Algorithm::Es256,
-                Sort::P384 => Algorithm::Es384,
-                Sort::Ed25519 => Algorithm::EdDsa,
-            };
+            let (usual, material) = read.ok_or(KeyError::Sort(at))?;
             let chosen = algorithm.unwrap_or(usual);
-            let fits = if sort == Sort::Rsa { super::algorithm::rsa(chosen).is_some() } else { chosen == usual };
-            if !fits {
+            if !fits(usual, chosen) {
                 return Err(KeyError::Algorithm { at, algorithm: chosen });
             }
             Ok(Key { algorithm: chosen, name: None, material })

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-use super::algorithm::{hex, same};
+use super::algorithm::{hex, same, unhex};
 use super::grants::{Grants, Pattern};
 use super::peer::PeerNames;
 use crate::config;
@@ -42,7 +42,7 @@ impl Publishers {
             let publisher = Publisher { name: key.name.as_str().into(), grants };
             if let Some(name) = &key.certificate {
                 all.certificates.push((name.clone(), publisher));
-            } else if let Some(hash) = key.sha256.as_deref().and_then(hash) {
+            } else if let Some(hash) = key.sha256.as_deref().and_then(unhex) {
                 all.keys.push((hash, publisher));
             }
         }
@@ -54,8 +54,13 @@ impl Publishers {
         self.keys.is_empty() && self.certificates.is_empty()
     }
 
-    /// Whose key this is. Takes as long for each.
-    pub fn by_key(&self, given: &[u8]) -> Option<&Publisher> {
+    /// Whose certificate has one of these names, else whose key this is.
+    pub fn find(&self, names: Option<&PeerNames>, key: Option<&[u8]>) -> Option<&Publisher> {
+        names.and_then(|names| self.by_names(names)).or_else(|| self.by_key(key?))
+    }
+
+    /// Takes as long for each.
+    fn by_key(&self, given: &[u8]) -> Option<&Publisher> {
         let given = Sha256::digest(given);
         let mut found = None;
         for (hash, publisher) in &self.keys {
@@ -66,18 +71,9 @@ impl Publishers {
         found
     }
 
-    /// Whose certificate has one of these names.
-    pub fn by_names(&self, names: &PeerNames) -> Option<&Publisher> {
+    fn by_names(&self, names: &PeerNames) -> Option<&Publisher> {
         self.certificates.iter().find(|(name, _)| names.0.contains(name)).map(|(_, publisher)| publisher)
     }
-}
-
-fn hash(digits: &str) -> Option<[u8; 32]> {
-    let mut hash = [0; 32];
-    for (at, byte) in hash.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    (digits.len() == 64).then_some(hash)
 }
 
 /// A key that nobody had before; nothing where the system has no randomness.

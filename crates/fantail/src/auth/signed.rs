@@ -9,7 +9,7 @@ use fantail_hub::Millis;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::LONGEST_SUBJECT;
-use super::algorithm::{hex, hmac, same};
+use super::algorithm::{hex, hmac, same, unhex};
 use super::denial::Denial;
 use crate::config::Algorithm;
 
@@ -36,7 +36,7 @@ impl SignedUrl {
         let ends = one(query, "exp")?.ok_or(Denial::Missing("a signed URL, with exp and sig"))?;
         let signature = one(query, "sig")?.ok_or(Denial::Missing("a signed URL, with exp and sig"))?;
         let subject = one(query, "sub")?;
-        let given = bytes(signature).ok_or(Denial::Unsigned("sig is not 64 hexadecimal digits"))?;
+        let given: [u8; BYTES] = unhex(signature).ok_or(Denial::Unsigned("sig is not 64 hexadecimal digits"))?;
         let text = text(path, ends, subject);
         let is_ours = |secret: &Vec<u8>| hmac(HMAC, secret, text.as_bytes()).is_some_and(|own| same(&own, &given));
         if !secrets.iter().any(is_ours) {
@@ -81,19 +81,6 @@ fn one<'q>(query: &'q str, name: &str) -> Result<Option<&'q str>, Denial> {
         (value, None) => Ok(value),
         _ => Err(Denial::Unsigned("exp, sub and sig may each be there once")),
     }
-}
-
-fn bytes(digits: &str) -> Option<[u8; BYTES]> {
-    let mut bytes = [0; BYTES];
-    if digits.len() != 2 * BYTES {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
-        let [high, low] = pair else { return None };
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -206,7 +206,7 @@ mod tests {
         let text = made(&["key", "orders", "--channel", "orders.*"]).unwrap();
         let (key, table) = text.split_once('\n').unwrap();
         let publishers = Publishers::new(&Config::from_toml(table).unwrap().key);
-        let publisher = publishers.by_key(key.as_bytes()).unwrap();
+        let publisher = publishers.find(None, Some(key.as_bytes())).unwrap();
         assert!(&*publisher.name == "orders" && publisher.grants.cover("orders.1"));
         assert!(!table.contains(key));
         assert!(made(&["key", "--channel", "user-*"]).is_err());

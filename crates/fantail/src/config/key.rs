@@ -79,13 +79,18 @@ impl Key {
 }
 
 /// Whether `text` is a pattern of channel names: levels separated by dots, of which some are `*` and the last may be `**`.
-pub(super) fn is_pattern(text: &str) -> bool {
+fn is_pattern(text: &str) -> bool {
+    has_whole_stars(text) && !text.contains(|c: char| c == '/' || c.is_control())
+}
+
+/// Whether the stars of `text` stand for whole levels between dots, and two of them for the last.
+pub fn has_whole_stars(text: &str) -> bool {
     let last = text.split('.').count() - 1;
     !text.is_empty()
         && text.split('.').enumerate().all(|(at, level)| match level {
             "*" => true,
             "**" => at == last,
-            level => !level.contains(|c: char| c == '*' || c == '/' || c.is_control()),
+            level => !level.contains('*'),
         })
 }
 

@@ -211,10 +211,8 @@ impl Guard {
     /// Lets a publisher in that has a key, or a certificate in the place of one.
     fn by_key(&self, request: &Parts) -> Result<Option<Pass>, Denial> {
         let Some(publishers) = &self.publishers else { return Ok(None) };
-        let certificate = request.extensions.get::<PeerNames>();
-        let by_certificate = certificate.and_then(|names| publishers.by_names(names));
-        let by_key = bearer(request)?.and_then(|key| publishers.by_key(key));
-        Ok(by_certificate.or(by_key).map(|publisher| Pass::publisher(publisher.grants.clone())))
+        let found = publishers.find(request.extensions.get::<PeerNames>(), bearer(request)?);
+        Ok(found.map(|publisher| Pass::publisher(publisher.grants.clone())))
     }
 
     async fn judge(&self, app: &App, slot: &Slot, request: &Parts) -> Result<Pass, Denial> {

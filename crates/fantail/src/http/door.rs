@@ -67,10 +67,7 @@ impl ControlDoor {
             return Err(Refusal::Unauthorized);
         }
         let token = bearer(request);
-        let certificate = request.extensions.get::<PeerNames>();
-        let by_certificate = certificate.and_then(|names| self.publishers.by_names(names));
-        let by_key = || token.and_then(|key| self.publishers.by_key(key));
-        if let Some(publisher) = by_certificate.or_else(by_key) {
+        if let Some(publisher) = self.publishers.find(request.extensions.get::<PeerNames>(), token) {
             return Ok(Pass::publisher(publisher.grants.clone()));
         }
         match &self.access {
@@ -147,7 +144,8 @@ fn password(request: &Parts) -> Option<Vec<u8>> {
     Some(pair[colon + 1..].to_vec())
 }
 
-fn credentials<'r>(request: &'r Parts, scheme: &[u8]) -> Option<&'r [u8]> {
+/// What `Authorization` has for this scheme, which is in small letters and ends with its space.
+pub(super) fn credentials<'r>(request: &'r Parts, scheme: &[u8]) -> Option<&'r [u8]> {
     let given = request.headers.get(AUTHORIZATION)?.as_bytes();
     let (given, rest) = given.split_at_checked(scheme.len())?;
     given.eq_ignore_ascii_case(scheme).then_some(rest.trim_ascii())

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
@@ -24,7 +23,7 @@ use super::relayed::share::{Key, Shares};
 use super::relayed::{Joined, Way};
 use super::soft::Soft;
 use super::takeover::{Slot, Takeover};
-use super::{follow, redirect, subscribe};
+use super::{follow, redirect};
 use crate::config;
 use crate::metrics;
 use crate::proxy::rewrite::is_ambiguous;
@@ -38,10 +37,10 @@ const MOST_FORGOTTEN: usize = 16 << 20;
 pub struct Forward {
     route: Arc<proxy::Route>,
     hand_over: bool,
-    /// When an `EventSource` is to come back after a failure, and by how much that varies.
-    soft: Option<(Duration, Duration)>,
-    /// What an `EventSource` is told that is not let in.
-    soft_refusal: Soft,
+    /// Tells an `EventSource` of a failure softly.
+    soft_failure: bool,
+    /// How an `EventSource` is told softly, also that it is not let in.
+    soft: Soft,
     cors: Cors,
     /// How its event streams go by way of a channel, if they do.
     way: Option<Way>,
@@ -72,8 +71,8 @@ impl Forward {
         Some(Self {
             route: Arc::new(proxy.route(route, &config.stream)?),
             hand_over: route.hand_over,
-            soft: route.soft_failure.then_some((retry, jitter)),
-            soft_refusal: Soft::new(route.soft_refusal.unwrap_or(config.stream.soft_refusal), retry, jitter),
+            soft_failure: route.soft_failure,
+            soft: Soft::new(route.soft_refusal.unwrap_or(config.stream.soft_refusal), retry, jitter),
             cors: Cors::new(&config.cors),
             way: Way::new(route, number, &config.stream, recordings.seal(), guard),
             number,
@@ -144,7 +143,7 @@ impl Forward {
 
     /// What a client is told that is not let in.
     pub fn turn_away(&self, app: &App, request: &Parts, refusal: &Refusal) -> Response<Body> {
-        let Some(mut response) = self.soft_refusal.answer(app, request, refusal) else {
+        let Some(mut response) = self.soft.answer(app, request, refusal) else {
             return self.refuse(app, request, refusal);
         };
         self.cors.apply(&request.headers, response.headers_mut());
@@ -258,18 +257,13 @@ impl Forward {
     /// Whether a failure is told as the end of a stream, since any other answer than a stream would silence an `EventSource`
     /// for good (WHATWG HTML §9.2.3).
     fn softens(&self, status: StatusCode, request: &Parts) -> bool {
-        self.soft.is_some() && is_momentary(status) && is_event_source(request)
+        self.soft_failure && is_momentary(status) && is_event_source(request)
     }
 
-    /// A stream that ends at once and says when to come back.
+    /// Tells a failure softly.
     fn soften(&self, app: &App, request: &Parts, answer: &HeaderMap, why: &str) -> Response<Body> {
         metrics::add(&app.metrics.proxy.softened, 1);
-        let (retry, jitter) = self.soft.unwrap_or_default();
-        let retry = super::retry_ms(retry, jitter);
-        let mut text = Vec::new();
-        fantail_sse::encode::comment(&mut text, why);
-        fantail_sse::encode::retry(&mut text, retry);
-        let mut response = subscribe::head(Body::Full(Bytes::from(text)));
+        let mut response = self.soft.stream(why);
         self.cors.apply(&request.headers, response.headers_mut());
         // The application's own rules for other origins count where it has told them.
         for (name, value) in answer.iter().filter(|(name, _)| name.as_str().starts_with("access-control-")) {

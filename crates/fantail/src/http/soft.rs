@@ -35,10 +35,15 @@ impl Soft {
             return None;
         }
         metrics::add(&app.metrics.access.softened, 1);
+        Some(self.stream(&refusal.to_string()))
+    }
+
+    /// A stream that ends at once, with the reason in a comment, and says when to come back.
+    pub fn stream(&self, why: &str) -> Response<Body> {
         let mut text = Vec::new();
-        fantail_sse::encode::comment(&mut text, &refusal.to_string());
+        fantail_sse::encode::comment(&mut text, why);
         fantail_sse::encode::retry(&mut text, super::retry_ms(self.retry, self.jitter));
-        Some(head(Body::Full(Bytes::from(text))))
+        head(Body::Full(Bytes::from(text)))
     }
 
     fn tells(&self, status: StatusCode) -> bool {

@@ -61,7 +61,8 @@ impl<A: Clone> Cache<A> {
 
     fn cell(&self, question: Question) -> Arc<OnceCell<Kept<A>>> {
         let mut cells = self.0.lock();
-        let is_good = |cell: &Arc<OnceCell<Kept<A>>>| cell.get().is_none_or(|kept| kept.until > Instant::now());
+        let now = Instant::now();
+        let is_good = |cell: &Arc<OnceCell<Kept<A>>>| cell.get().is_none_or(|kept| kept.until > now);
         if let Some(cell) = cells.get(&question).filter(|cell| is_good(cell)) {
             return Arc::clone(cell);
         }

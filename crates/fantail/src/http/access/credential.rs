@@ -8,6 +8,7 @@ use http::request::Parts;
 
 use crate::auth::Denial;
 use crate::config;
+use crate::http::door::credentials;
 use crate::http::query::Query;
 
 /// The token of `Authorization: Bearer TOKEN`.
@@ -16,15 +17,10 @@ use crate::http::query::Query;
 /// If there are two: whoever is behind may take the other.
 pub(super) fn bearer(request: &Parts) -> Result<Option<&[u8]>, Denial> {
     let mut all = request.headers.get_all(AUTHORIZATION).iter();
-    let given = all.next();
-    if all.next().is_some() {
+    if all.nth(1).is_some() {
         return Err(Denial::Malformed("Authorization is there twice"));
     }
-    let token = given.and_then(|given| {
-        let (scheme, token) = given.as_bytes().split_at_checked(b"bearer ".len())?;
-        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token.trim_ascii())
-    });
-    Ok(token)
+    Ok(credentials(request, b"bearer "))
 }
 
 /// Where tokens may be.
