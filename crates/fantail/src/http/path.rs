@@ -2,20 +2,21 @@
 
 use std::borrow::Cow;
 
+use crate::proxy::rewrite::has_stray_percent;
+
 /// The path with those characters plain that need no encoding (RFC 3986 §6.2.2.2); everything else as it came.
 ///
 /// A path with a `%` that begins no escape stays as it came: what is decoded could end up behind it, and make one.
 ///
 /// SECURITY: a server behind a proxy route takes `/%61dmin` for `/admin`, and so must the routes.
 pub fn normalise(path: &str) -> Cow<'_, str> {
-    if !is_encoded(path) {
+    if has_stray_percent(path) {
         return Cow::Borrowed(path);
     }
     let mut normal = String::new();
     let mut copied = 0;
     for (at, _) in path.match_indices('%') {
-        let digits = path.get(at + 1..at + 3).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let byte = u8::from_str_radix(&path[at + 1..at + 3], 16).ok();
         if let Some(byte) = byte.filter(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte)) {
             normal.push_str(&path[copied..at]);
             normal.push(byte.into());
@@ -27,14 +28,6 @@ pub fn normalise(path: &str) -> Cow<'_, str> {
     }
     normal.push_str(&path[copied..]);
     Cow::Owned(normal)
-}
-
-/// Whether each `%` begins an escape.
-fn is_encoded(path: &str) -> bool {
-    let is_escape = |at: usize| {
-        path.as_bytes()[at + 1..].first_chunk::<2>().is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
-    };
-    path.match_indices('%').all(|(at, _)| is_escape(at))
 }
 
 /// The path as nginx's `location` and `$uri` have it: everything decoded once, slashes merged, `.` and `..` resolved. Nothing

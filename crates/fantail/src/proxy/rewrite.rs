@@ -58,7 +58,7 @@ pub fn is_ambiguous(path: &str) -> bool {
 }
 
 /// Whether a `%` begins no escape. Servers differ in what they take it for, and what stands behind it.
-fn has_stray_percent(path: &str) -> bool {
+pub fn has_stray_percent(path: &str) -> bool {
     let mut parts = path.split('%');
     // What stands before the first.
     parts.next();
