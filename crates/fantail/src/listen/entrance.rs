@@ -52,11 +52,6 @@ impl Entrance {
 
     /// Serves a socket, or refuses it, without waiting.
     pub(super) fn enter(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
-        // Only a latency: a socket that cannot do it still works.
-        let _ = socket.set_nodelay(true);
-        if let Err(error) = doubt_silence(&socket, self.shared.user_timeout) {
-            tracing::debug!(%error, %peer, "cannot set a socket's timeouts");
-        }
         let permit = match self.permit() {
             Ok(permit) => permit,
             Err(turned) => {
@@ -111,7 +106,14 @@ impl Entrance {
             Door::Public => self.shared.admission.connection(peer.ip()).map(|visit| Place::new(permit, visit)),
         };
         match place {
-            Ok(place) => Arc::clone(&self.connections).serve(socket, peer, place, Past::default()),
+            Ok(place) => {
+                // Only a latency: a socket that cannot do it still works.
+                let _ = socket.set_nodelay(true);
+                if let Err(error) = doubt_silence(&socket, self.shared.user_timeout) {
+                    tracing::debug!(%error, %peer, "cannot set a socket's timeouts");
+                }
+                Arc::clone(&self.connections).serve(socket, peer, place, Past::default());
+            }
             Err(turned) => self.refuse(socket, turned),
         }
     }
