@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fantail_hub::{Batch, ChannelName, Framing, Hub, Plan, Profile};
+use fantail_hub::{Batch, Channel, ChannelName, Framing, Hub, Plan, Profile};
 use tokio::sync::oneshot;
 
 use crate::admission::Place;
@@ -113,7 +113,7 @@ pub struct Back {
 }
 
 /// Makes a whole response around what is due, unframed; around nothing when nothing came in time.
-pub type Respond = Box<dyn Fn(Option<&Batch>) -> Vec<u8> + Send>;
+pub type Respond = Box<dyn Fn(Option<&Batch>) -> Bytes + Send>;
 
 /// Whoever has to know that a subscriber is there. It is dropped when the subscriber has gone.
 pub trait Presence: Send {
@@ -156,7 +156,7 @@ impl Attach {
     fn turn_away(mut self, farewell: Farewell) {
         let words = match self.errand {
             Errand::Stream => last_words(self.framing, &self.style, farewell.window),
-            Errand::Answer(answer) => (answer.response)(None).into(),
+            Errand::Answer(answer) => (answer.response)(None),
         };
         // There is nobody left to wait for it.
         let _ = self.socket.write(&words);
@@ -181,6 +181,18 @@ pub struct Slow {
     pub behind_bytes: usize,
     /// How long its socket has taken nothing, if it is full.
     pub blocked_ms: u64,
+}
+
+impl Slow {
+    /// Adds what stands in a channel from `next` on, which it was not sent.
+    pub(crate) fn add_behind(&mut self, channel: &Channel, next: u64) {
+        channel.read(|tail| {
+            for entry in tail.from(next) {
+                self.behind_messages += 1;
+                self.behind_bytes += entry.message.cost();
+            }
+        });
+    }
 }
 
 /// How the streams are told that the server stops.
@@ -238,13 +250,7 @@ impl Shards {
 
     /// The subscribers whose sockets have been full for longest, at most `limit`.
     pub async fn slowest(&self, limit: usize) -> Vec<Slow> {
-        let mut all: Vec<Slow> = Vec::new();
-        for inbox in &self.inboxes {
-            let (answer, wait) = oneshot::channel();
-            // A shard that has stopped drops the sender; likewise below.
-            let _ = inbox.send(Command::Slowest(limit, answer));
-            all.extend(wait.await.unwrap_or_default());
-        }
+        let mut all = self.ask(|answer| Command::Slowest(limit, answer)).await.concat();
         all.sort_by_key(|slow| std::cmp::Reverse((slow.blocked_ms, slow.behind_bytes)));
         all.truncate(limit);
         all
@@ -261,25 +267,26 @@ impl Shards {
 
     /// The subscribers of this identity, at most `limit`.
     pub async fn known_as(&self, identity: &Arc<str>, limit: usize) -> Vec<Slow> {
-        let mut all: Vec<Slow> = Vec::new();
-        for inbox in &self.inboxes {
-            let (answer, wait) = oneshot::channel();
-            let _ = inbox.send(Command::KnownAs(Arc::clone(identity), limit, answer));
-            all.extend(wait.await.unwrap_or_default());
-        }
+        let mut all = self.ask(|answer| Command::KnownAs(Arc::clone(identity), limit, answer)).await.concat();
         all.truncate(limit);
         all
     }
 
     /// Ends the subscribers of this identity; how many there were.
     pub async fn end_known_as(&self, identity: &Arc<str>) -> usize {
-        let mut ended = 0;
+        self.ask(|answer| Command::EndKnownAs(Arc::clone(identity), answer)).await.into_iter().sum()
+    }
+
+    /// What the shards say to a question, one after the other.
+    async fn ask<T: Default>(&self, question: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
+        let mut answers = Vec::with_capacity(self.inboxes.len());
         for inbox in &self.inboxes {
             let (answer, wait) = oneshot::channel();
-            let _ = inbox.send(Command::EndKnownAs(Arc::clone(identity), answer));
-            ended += wait.await.unwrap_or(0);
+            // A shard that has stopped drops the sender.
+            let _ = inbox.send(question(answer));
+            answers.push(wait.await.unwrap_or_default());
         }
-        ended
+        answers
     }
 
     /// Says farewell to every stream and stops the threads; returns when all are gone.
@@ -343,7 +350,7 @@ mod tests {
     fn errands() -> [(Errand, &'static str); 2] {
         let response = Box::new(|due: Option<&Batch>| {
             let bytes = due.map_or(0, |batch| batch.bytes.len());
-            format!("answered with {bytes} bytes").into_bytes()
+            format!("answered with {bytes} bytes").into()
         });
         let take: TakeBack = Box::new(|_, _, _| unreachable!("nobody takes a socket back at the stop"));
         let back = Some(Box::new(Back { take, called: false, idle: Duration::ZERO }));

@@ -709,7 +709,7 @@ impl Shard {
         conn.deadline = 0;
         metrics::add(&self.metrics.answers, 1);
         metrics::add(&self.metrics.deliveries, batch.map_or(0, |batch| batch.messages.into()));
-        match conn.send_aside(response.into(), self.now) {
+        match conn.send_aside(response, self.now) {
             Ok(Wrote::All) => self.rest(key),
             Ok(Wrote::Some) => self.blocked(key),
             Err(_) => self.remove(key, Why::Failed),
@@ -877,12 +877,7 @@ impl Shard {
         for seat in conn.seats.as_slice() {
             let channel = &self.rooms.get(seat.room).channel;
             slow.channels.push(channel.name().to_string());
-            channel.read(|tail| {
-                for entry in tail.from(next) {
-                    slow.behind_messages += 1;
-                    slow.behind_bytes += entry.message.cost();
-                }
-            });
+            slow.add_behind(channel, next);
         }
         slow
     }

@@ -226,7 +226,7 @@ fn answering(status: StatusCode, headers: HeaderMap, body: Bytes, keep_alive: bo
     Box::new(move |due| {
         let answer = due.and_then(|batch| grip::first_response(&batch.bytes));
         let Some((answer, said)) = answer.and_then(|mut answer| answer.body.take().map(|said| (answer, said))) else {
-            return Reply::new(status, None, &headers, keep_alive).with(&[&body]);
+            return Reply::new(status, None, &headers, keep_alive).with(&[&body]).into();
         };
         let mut merged = headers.clone();
         for name in [ETAG, LAST_MODIFIED, ACCEPT_RANGES, CONTENT_ENCODING].iter().chain(&DIGESTS) {
@@ -245,6 +245,6 @@ fn answering(status: StatusCode, headers: HeaderMap, body: Bytes, keep_alive: bo
             merged.append(name, value);
         }
         let code = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
-        Reply::new(code, answer.reason.as_deref(), &merged, keep_alive).with(&[&said])
+        Reply::new(code, answer.reason.as_deref(), &merged, keep_alive).with(&[&said]).into()
     })
 }

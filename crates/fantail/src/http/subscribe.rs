@@ -173,7 +173,8 @@ impl Subscribe {
         let lead = plan.announce.filter(|_| start_id).map_or_else(Vec::new, native::start);
         let keep_alive = keeps_alive(request);
         let reply = Reply::new(StatusCode::OK, None, &self.answer_headers(request, kept), keep_alive);
-        let response = Box::new(move |due: Option<&Batch>| reply.with(&[&lead, due.map_or(&[][..], |due| &due.bytes)]));
+        let response =
+            Box::new(move |due: Option<&Batch>| reply.with(&[&lead, due.map_or(&[][..], |due| &due.bytes)]).into());
         let errand = Errand::Answer { wait, keep_alive, response };
         let framing = Framing::Raw;
         slot.ask(Takeover::Subscriber(Subscriber { plan, style, framing, ticket, presence: None, errand }));

@@ -38,12 +38,12 @@ struct Made {
     packs: bool,
     /// Each answer says the second in which it was made.
     second: u64,
-    answer: Vec<u8>,
+    answer: Bytes,
 }
 
 impl Lately {
     /// The answer of this recipe, made unless it is the last one's. Never waits for whoever makes another at the moment.
-    pub(super) fn answer(&self, recipe: Recipe<'_>, make: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+    pub(super) fn answer(&self, recipe: Recipe<'_>, make: impl FnOnce() -> Bytes) -> Bytes {
         let Some(mut last) = self.0.try_lock() else { return make() };
         let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if let Some(made) = last.as_ref().filter(|made| made.second == second && made.is_of(recipe)) {
@@ -99,10 +99,10 @@ mod tests {
         let repeats = |one: Recipe<'_>, other: Recipe<'_>| {
             let begun = SystemTime::now();
             loop {
-                lately.answer(one, || b"one".to_vec());
-                let again = lately.answer(other, || b"other".to_vec());
-                if again == b"one" || begun.elapsed().unwrap() > Duration::from_millis(20) {
-                    return again == b"one";
+                lately.answer(one, || Bytes::from_static(b"one"));
+                let again = lately.answer(other, || Bytes::from_static(b"other"));
+                if again == b"one"[..] || begun.elapsed().unwrap() > Duration::from_millis(20) {
+                    return again == b"one"[..];
                 }
                 *lately.0.lock() = None;
             }
@@ -127,7 +127,7 @@ mod tests {
         let place = Place { time: 1, tag: 2 };
         let recipe = Recipe { messages: &messages, place, callback: None, head: &[], keep_alive: true, packs: false };
         let held = lately.0.lock();
-        assert_eq!(lately.answer(recipe, || b"made".to_vec()), b"made");
+        assert_eq!(lately.answer(recipe, || Bytes::from_static(b"made")), b"made"[..]);
         drop(held);
     }
 }

@@ -89,14 +89,14 @@ impl Poll {
     }
 
     /// The same as bytes, for an answer that leaves HTTP. `packs` if its client takes it compressed.
-    pub(super) fn reply(&self, due: Option<&Batch>, keep_alive: bool, packs: bool) -> Vec<u8> {
+    pub(super) fn reply(&self, due: Option<&Batch>, keep_alive: bool, packs: bool) -> Bytes {
         let make = || {
             let Answer { status, mut headers, mut body } = self.answer(due);
             if let Some(packed) = packs.then(|| gzip::pack(&body)).flatten() {
                 body = packed;
                 headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             }
-            Reply::new(status, None, &headers, keep_alive).with(&[&body])
+            Reply::new(status, None, &headers, keep_alive).with(&[&body]).into()
         };
         let Some(batch) = due else { return make() };
         let (messages, place, callback) = (&batch.bytes, self.place(batch), self.callback.as_deref());

@@ -136,24 +136,19 @@ impl Entry {
 
     fn describe(&self, hub: &Hub, number: u64, since: u64) -> Slow {
         let next = self.next.load(Ordering::Relaxed);
-        let (mut behind_messages, mut behind_bytes) = (0, 0);
-        for channel in self.channels.iter().filter_map(|name| hub.find(name)) {
-            channel.read(|tail| {
-                for entry in tail.from(next) {
-                    behind_messages += 1;
-                    behind_bytes += entry.message.cost();
-                }
-            });
-        }
-        Slow {
+        let mut slow = Slow {
             id: format!("{PREFIX}{number}"),
             peer: self.peer.to_string(),
             identity: self.identity.as_deref().map(str::to_owned),
             channels: self.channels.iter().map(ToString::to_string).collect(),
-            behind_messages,
-            behind_bytes,
+            behind_messages: 0,
+            behind_bytes: 0,
             blocked_ms: self.now().saturating_sub(since),
+        };
+        for channel in self.channels.iter().filter_map(|name| hub.find(name)) {
+            slow.add_behind(&channel, next);
         }
+        slow
     }
 }
 
