@@ -146,10 +146,8 @@ impl Server {
         let metrics = Arc::new(Metrics::new(shards));
         let shards = Arc::new(Shards::start(&hub, &metrics).map_err(StartError::Shards)?);
         let (stopping, told) = watch::channel(false);
-        let clients = connections(&config);
-        let places = Arc::new(Semaphore::new(clients));
-        let budget = Budget::new(descriptors().max(clients), Arc::clone(&places), clients);
-        let proxy = Proxy::new(&config, &metrics, budget, Stopping { told, window: config.stop.window.get() });
+        let places = Arc::new(Semaphore::new(connections(&config)));
+        let proxy = upstreams(&config, &metrics, &places, told);
         let site = census.map(|census| Site::start(config.push_stream.clone(), census, &hub, stopping.subscribe()));
         let shared = Arc::clone(&metrics);
         let app = App::new(&config, Arc::clone(&hub), disk.clone(), shards, proxy, shared, site.as_ref())?;
@@ -373,6 +371,18 @@ pub(crate) fn disk(
         "the journal is open"
     );
     Ok(Some(Arc::new(disk)))
+}
+
+/// The upstreams of a configuration, whose connections count beside the clients' that have `places`.
+pub(crate) fn upstreams(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    places: &Arc<Semaphore>,
+    told: watch::Receiver<bool>,
+) -> Proxy {
+    let clients = connections(config);
+    let budget = Budget::new(descriptors().max(clients), Arc::clone(places), clients);
+    Proxy::new(config, metrics, budget, Stopping { told, window: config.stop.window.get() })
 }
 
 /// Whether there are push-stream routes: then their settings hold for all channels, which are the same on all routes.

@@ -11,19 +11,20 @@ use crate::http::access::AccessError;
 use crate::http::live::Live;
 use crate::http::push_stream::Site;
 use crate::metrics::Metrics;
-use crate::proxy::{Budget, Proxy, Stopping};
-use crate::{connections, descriptors, speaks_push_stream};
+use crate::{speaks_push_stream, upstreams};
 
 /// The sections whose settings are read when the server starts, and only then.
 const AT_THE_START: [&str; 8] = ["listen", "limits", "hub", "retention", "idempotency", "journal", "stop", "log"];
 /// Settings of other sections that are.
-const ALSO: [(&str, &str); 6] = [
+const ALSO: [(&str, &str); 8] = [
     ("control", "listen"),
     ("native", "prefix"),
     ("push_stream", "message_ttl"),
     ("push_stream", "max_messages_stored_per_channel"),
     ("push_stream", "channel_inactivity_time"),
     ("push_stream", "wildcard_channel_prefix"),
+    ("push_stream", "events_channel_id"),
+    ("push_stream", "strict"),
 ];
 
 /// Puts other configurations in force.
@@ -68,10 +69,9 @@ impl Reloader {
             None if speaks_push_stream(&config) => return Err(ReloadError::PushStream),
             None => None,
         };
-        let clients = connections(&self.started);
-        let budget = Budget::new(descriptors().max(clients), Arc::clone(&self.places), clients);
-        let stopping = Stopping { told: self.stopping.clone(), window: self.started.stop.window.get() };
-        let proxy = Proxy::new(&config, &self.metrics, budget, stopping);
+        // How many connections there may be and how a stop goes are settings that wait.
+        config.stop = self.started.stop.clone();
+        let proxy = upstreams(&config, &self.metrics, &self.places, self.stopping.clone());
         let app = self.live.now().renewed(&config, proxy, site.as_ref())?;
         self.live.set(Arc::new(app));
         Ok(waiting)
@@ -103,9 +103,8 @@ fn at_the_start(old: &Config, new: &Config) -> Vec<String> {
             _ => {}
         }
     }
-    let also = ALSO.iter().chain(&[("push_stream", "events_channel_id"), ("push_stream", "strict")]);
-    for (section, key) in also {
-        let value = |table: &toml::Table| table.get(*section).and_then(|table| table.get(key)).cloned();
+    for (section, key) in ALSO {
+        let value = |table: &toml::Table| table.get(section).and_then(|table| table.get(key)).cloned();
         if value(&old) != value(&new) {
             found.push(format!("{section}.{key}"));
         }
